@@ -1,0 +1,86 @@
+"""The command that shows the whole job on shipped data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlipdb.cli.options import WorkersOption
+
+if TYPE_CHECKING:
+    from mlipdb.stores import Database
+
+__all__ = ["demo"]
+
+Raw = dict[str, Any]
+
+
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder of the demonstration project.")] = Path(
+        "mlipdb-demo"
+    ),
+    workers: WorkersOption = None,
+) -> None:
+    """Run the whole job on shipped silicon data, in a few minutes on two cores.
+
+    Raw DFT tasks of seven allotropes become training sets, GAPs of several sizes, and phonon
+    benchmarks against DFT; then a table is printed and figures are written. Run it again: nothing is
+    left to do.
+    """
+    from mlipdb.cli.build import run_shown
+    from mlipdb.cli.plot import draw_all
+    from mlipdb.cli.project import make_project, report_added
+    from mlipdb.data import SILICON_TASKS
+    from mlipdb.ingest.add import add_paths
+    from mlipdb.runner import Options, exit_code
+    from mlipdb.stores import open_database
+
+    project, _ = make_project(directory, "demo.yaml")
+    with open_database(project) as database, database.errors():
+        database.ensure_indexes()
+        report = add_paths(database, [SILICON_TASKS], group=project.settings.group, replace=True)
+        report_added(report)
+        reports = run_shown(project, database, (), Options(workers=workers))
+        paths = draw_all(project, database)
+        benchmark_table(database)
+    for path in paths:
+        typer.echo(f"figure {path}")
+    typer.echo(f"go on with `mlipdb --project {directory} status`, `find phonon_benchmarks --sort mesh.rmse`, ...")
+    raise typer.Exit(exit_code(reports))
+
+
+def benchmark_table(database: Database) -> None:
+    """Print every benchmark: potential, material, hyperparameters and errors, best first by material."""
+    from mlipdb.cli.output import table
+    from mlipdb.client import Collection
+
+    columns = {
+        "potential": "potential_id",
+        "material": "material_name",
+        "trained on": "training_set",
+        "n_sparse": "n_sparse",
+        "delta": "delta",
+        "f": "f",
+        "E RMSE\nmeV/atom": "energy_rmse",
+        "F RMSE\neV/A": "force_rmse",
+        "mesh RMSE\nTHz": "mesh.rmse",
+        "path RMSE\nTHz": "path.rmse",
+        "stable": "stability.stable",
+        "reference\nin training": "reference_in_training",
+    }
+    documents = Collection(database, "phonon_benchmarks").find(
+        fields=[*columns.values(), "state", "failure.reason"], sort=["material_name", "mesh.rmse"], failed=True
+    )
+    rows = [[_value(document, field) for field in columns.values()] for document in documents]
+    table(rows, list(columns), title="Phonon benchmarks")
+
+
+def _value(document: Raw, field: str) -> Any:
+    from mlipdb.query import pick
+
+    if document.get("state") == "failed" and field == "mesh.rmse":
+        return f"failed: {pick(document, 'failure.reason')}"
+    value = pick(document, field)
+    return None if value is None else 1000 * value if field == "energy_rmse" else value

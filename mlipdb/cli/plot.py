@@ -1,0 +1,138 @@
+"""Commands that draw figures from documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlipdb.cli.options import opened
+
+if TYPE_CHECKING:
+    from mlipdb.settings import Project
+    from mlipdb.stores import Database
+
+__all__ = ["app", "draw_all"]
+
+Raw = dict[str, Any]
+app = typer.Typer(no_args_is_help=True, help="Draw figures from documents: bands, rmse-n-sparse, rmse-force, or all.")
+
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write: .png, .pdf or .svg.")
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="CONDITION", help="Condition on phonon_benchmarks, as in `mlipdb find`."),
+]
+
+
+@app.command()
+def bands(
+    context: typer.Context,
+    material: Annotated[str, typer.Argument(metavar="MATERIAL", help="Id or name of a material.")],
+    potential: Annotated[
+        list[str] | None, typer.Option("--potential", metavar="ID", help="Potentials to show; else the best one.")
+    ] = None,
+    output: OutputOption = None,
+) -> None:
+    """Draw the DFT band structure and density of states against potentials."""
+    with opened(context) as (project, database):
+        path = output or project.figures_directory / f"bands-{_slug(material)}.png"
+        _draw_bands(database, material, potential or [], path)
+    typer.echo(str(path))
+
+
+@app.command("rmse-n-sparse")
+def rmse_n_sparse(context: typer.Context, where: WhereOption = None, output: OutputOption = None) -> None:
+    """Draw the phonon RMSE against the number of sparse points."""
+    with opened(context) as (project, database):
+        path = output or project.figures_directory / "rmse-n-sparse.png"
+        _draw_scatter(database, "rmse_against_n_sparse", where or (), path)
+    typer.echo(str(path))
+
+
+@app.command("rmse-force")
+def rmse_force(context: typer.Context, where: WhereOption = None, output: OutputOption = None) -> None:
+    """Draw the phonon RMSE against the test force RMSE."""
+    with opened(context) as (project, database):
+        path = output or project.figures_directory / "rmse-force.png"
+        _draw_scatter(database, "phonon_rmse_against_force_rmse", where or (), path)
+    typer.echo(str(path))
+
+
+@app.command("all")
+def all_figures(
+    context: typer.Context,
+    suffix: Annotated[str, typer.Option("--format", metavar="png|pdf|svg", help="Kind of files.")] = "png",
+) -> None:
+    """Draw every figure into the project's folder figures/."""
+    with opened(context) as (project, database):
+        paths = draw_all(project, database, suffix)
+    for path in paths:
+        typer.echo(str(path))
+
+
+def draw_all(project: Project, database: Database, suffix: str = "png") -> list[Path]:
+    """Bands of every material with DFT phonons, and the two scatter plots; returns the files."""
+    from mlipdb.cli.progress import counter
+
+    folder = project.figures_directory
+    phonons = list(
+        database.collection("phonons")
+        .find({"state": "complete"}, {"material_id": 1, "material_name": 1})
+        .sort("material_id", 1)
+    )
+    paths: list[Path] = []
+    with counter("figures", len(phonons) + 2) as advance:
+        for document in phonons:
+            name = document.get("material_name") or document["material_id"]
+            paths.append(folder / f"bands-{_slug(name)}.{suffix}")
+            _draw_bands(database, document["material_id"], [], paths[-1])
+            advance()
+        if database.collection("phonon_benchmarks").find_one({"state": "complete"}, {"_id": 1}) is not None:
+            for figure, name in (
+                ("rmse_against_n_sparse", "rmse-n-sparse"),
+                ("phonon_rmse_against_force_rmse", "rmse-force"),
+            ):
+                paths.append(folder / f"{name}.{suffix}")
+                _draw_scatter(database, figure, (), paths[-1])
+                advance()
+    return paths
+
+
+def _slug(name: str) -> str:
+    return "".join(character if character.isalnum() or character in "-_" else "-" for character in name)
+
+
+def _draw_bands(database: Database, material: str, potentials: list[str], path: Path) -> None:
+    from mlipdb import figures
+    from mlipdb.client import Collection, MlipDB
+    from mlipdb.errors import NotFoundError
+
+    client = MlipDB.of(database)
+    material_id = client.find_id(material)[1]
+    phonons = Collection(database, "phonons").find(where={"material_id": material_id, "state": "complete"})
+    if not phonons:
+        raise NotFoundError(f"there are no DFT phonons of {material}; look at `mlipdb find phonons --all`")
+    phonon = phonons[0]
+    query: Raw = {"phonon_id": phonon["phonon_id"], "state": "complete"}
+    if potentials:
+        query["potential_id"] = {"$in": [client.find_id(name)[1] for name in potentials]}
+    chosen = Collection(database, "phonon_benchmarks").find(where=query, sort="mesh.rmse", limit=0 if potentials else 1)
+    if potentials and not chosen:
+        raise NotFoundError(f"none of these potentials was benchmarked on {material}; run `mlipdb build`")
+    figures.save(figures.band_structure(phonon, chosen), path)
+
+
+def _draw_scatter(database: Database, figure: str, where: Iterable[str], path: Path) -> None:
+    from mlipdb import figures
+    from mlipdb.client import Collection
+
+    heavy = ("mesh_frequencies", "band_structure", "density_of_states", "thermal_properties")
+    collection = Collection(database, "phonon_benchmarks")
+    query = collection.filter(*where, failed=not list(where))
+    projection = {"_id": 0, **dict.fromkeys(heavy, 0)}
+    documents = list(database.collection("phonon_benchmarks").find(query, projection))
+    figures.save(getattr(figures, figure)(documents), path)

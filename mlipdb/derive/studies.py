@@ -1,0 +1,107 @@
+"""All potentials of a hyperparameter study, from one pass over its training set."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlipdb.derive import Built
+from mlipdb.derive.potentials import document_of, file_bytes
+from mlipdb.errors import FitError
+from mlipdb.frameworks import get_framework
+from mlipdb.frameworks.base import FitInput, FitResult
+from mlipdb.frameworks.gap_grid import StudyOptions, load_potentials, run_study
+from mlipdb.frameworks.gap_hyperparameters import GapHyperparameters
+from mlipdb.physics.extxyz import read_extxyz
+from mlipdb.physics.frames import Frame
+from mlipdb.physics.parity import Prediction, parity_errors
+from mlipdb.schemas.potential import Potential
+from mlipdb.schemas.training_set import TrainingSet
+
+__all__ = ["study_of"]
+
+Raw = dict[str, Any]
+
+#: One in so many potentials is loaded by quippy and compared with the study's own predictions.
+SPOT_CHECK = 10
+#: Largest difference allowed between the two, eV/Angstrom and eV/atom.
+SPOT_TOLERANCE = 1e-7
+
+
+def study_of(
+    stubs: list[Potential],
+    training_set: TrainingSet,
+    train: bytes,
+    test: bytes | None,
+    directory: Path,
+    *,
+    processes: int,
+    memory_mb: float,
+    train_errors: bool = True,
+) -> list[Built]:
+    """Fit and test every point of a study.
+
+    Parameters
+    ----------
+    stubs
+        One document for each point, with key and hyperparameters.
+    training_set
+        The frozen training set.
+    train, test
+        Its extxyz files, byte for byte.
+    directory
+        Where the study keeps its sums: a study that was ended goes on from there.
+    processes
+        Worker processes and BLAS threads.
+    memory_mb
+        Memory it may use, 1e6 bytes.
+    train_errors
+        Evaluate the training side too.
+
+    Raises
+    ------
+    FitError
+        If the study cannot be solved, or a stored potential does not predict what the study does.
+    """
+    points = [GapHyperparameters.model_validate(stub.hyperparameters) for stub in stubs]
+    frames = {"train": read_extxyz(train), "test": read_extxyz(test) if test is not None else []}
+    data = FitInput(train, frames["train"], training_set.isolated_atom_energies)
+    directory.mkdir(parents=True, exist_ok=True)
+    options = StudyOptions(processes=processes, threads=processes, memory_mb=memory_mb)
+    result = run_study(data, points, directory, options=options)
+    potentials = load_potentials(directory, [fit.details["study_file"] for fit in result.fits])
+    sides = [side for side in (("train", "test") if train_errors else ("test",)) if frames[side]]
+    predicted = {side: potentials.predict(frames[side], processes=processes) for side in sides}
+    checked = frames["test"][:2] or frames["train"][-2:]
+    expected = potentials.predict(checked)
+    for number in range(0, len(stubs), SPOT_CHECK):
+        _spot_check(result.fits[number], checked, expected[number], stubs[number].potential_id)
+    built = []
+    for number, (stub, fit, point) in enumerate(zip(stubs, result.fits, points, strict=True)):
+        errors = {side: parity_errors(frames[side], predicted[side][number]) for side in sides}
+        files = file_bytes(fit)
+        built.append(Built(document_of(stub, training_set, point, fit, files, errors), files=files))
+    return built
+
+
+def _spot_check(fit: FitResult, frames: list[Frame], expected: list[Prediction], name: str) -> None:
+    """Load a potential as users will, and compare."""
+    from mlipdb.frameworks.evaluate import evaluate
+
+    with tempfile.TemporaryDirectory(prefix="mlipdb-check-") as folder:
+        for file, content in file_bytes(fit).items():
+            (Path(folder) / file).write_bytes(content)
+        calculator = get_framework("gap").calculator(Path(folder), fit.main_file)
+        found = evaluate(calculator, frames)
+    for frame, ours, theirs in zip(frames, expected, found, strict=True):
+        energy = abs(ours.energy - theirs.energy) / frame.n_atoms
+        force = float(np.abs(ours.forces - theirs.forces).max())
+        if not max(energy, force) <= SPOT_TOLERANCE:
+            raise FitError(
+                f"potential {name} as quippy loads it differs from the study by {energy:.1e} eV/atom and {force:.1e} "
+                f"eV/Angstrom on {frame.configuration_id}; at most {SPOT_TOLERANCE:g} is right",
+                reason="disagreement",
+            )

@@ -1,0 +1,1 @@
+"""Raw input: reading it, keeping it as it came, and understanding it; one file per kind."""

@@ -1,0 +1,1 @@
+"""Pure functions on structures, forces and phonons: no database, no files."""

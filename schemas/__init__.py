@@ -1,0 +1,1 @@
+"""Pydantic models of every document mlipdb keeps: one document type a file, no database in sight."""
