@@ -21,10 +21,26 @@ LOG_EVERY = 5.0
 log = logging.getLogger("mlipdb")
 
 
+class _StandardError(logging.StreamHandler[Any]):
+    """Writes to what `sys.stderr` is at that moment: a notebook or a test may have put another in its place."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> Any:
+        """The standard error output of now."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: Any) -> None:
+        """Nothing is kept, so there is nothing to set."""
+
+
 def start_logging() -> None:
     """Log lines with a date on stderr; the root logger is left alone."""
     if not log.handlers:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = _StandardError()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)

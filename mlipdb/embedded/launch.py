@@ -183,11 +183,18 @@ def status(directory: Path) -> ServerStatus:
     database = directory / DATABASE_FILE
     version = check_format(database)
     size = sum(path.stat().st_size for path in directory.glob(DATABASE_FILE + "*") if path.is_file())
-    running = _running(directory)
-    if running is not None:
-        reply = ask(running["socket"], {"mlipdbStatus": 1, "$db": "admin"}) or {}
-        return ServerStatus(True, running["pid"], running["socket"], size, int(reply.get("documents", 0)), version)
-    return ServerStatus(False, None, None, size, _count_documents(directory) if version else 0, version)
+    deadline = time.monotonic() + _STOP_SECONDS
+    while True:
+        running = _running(directory)
+        if running is not None:
+            reply = ask(running["socket"], {"mlipdbStatus": 1, "$db": "admin"}) or {}
+            return ServerStatus(True, running["pid"], running["socket"], size, int(reply.get("documents", 0)), version)
+        try:
+            return ServerStatus(False, None, None, size, _count_documents(directory) if version else 0, version)
+        except EmbeddedError as error:
+            # A server that began, or was beginning, in the meantime is asked instead.
+            if error.reason != "already_running" or time.monotonic() > deadline:
+                raise
 
 
 def check_format(path: Path) -> int:

@@ -64,7 +64,7 @@ def test_a_left_over_grandchild_is_ended(tmp_path: Path) -> None:
 def test_memory_is_the_programs_own(tmp_path: Path) -> None:
     ballast = bytearray(os.urandom(1)) * 200_000_000
     small = run_program([sys.executable, "-c", "import time; time.sleep(0.1)"], tmp_path)
-    large = run_program([sys.executable, "-c", "b = b'x' * 500_000_000"], tmp_path)
+    large = run_program([sys.executable, "-c", "import time; b = b'x' * 500_000_000; time.sleep(0.5)"], tmp_path)
     assert len(ballast) == 200_000_000
     assert small.peak_memory_mb < 150
     assert large.peak_memory_mb > 490
