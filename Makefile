@@ -8,10 +8,11 @@ PYTEST := $(BIN)/python -m pytest
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test test-slow check format docs generate clean
+.PHONY: help demo study test test-slow check format docs generate clean
 
 help:
 	@echo "make demo       install, run the whole job on shipped data (minutes), write $(DEMO)/figures"
+	@echo "make study      install, run the full hyperparameter study on shipped data (a quarter hour)"
 	@echo "make test       install, run the tests"
 	@echo "make test-slow  the longer tests, the whole demonstration among them"
 	@echo "make check      format, lint, types, floors, wheel content, generated pages"
@@ -40,6 +41,9 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	$(BIN)/mlipdb demo $(DEMO)
+
+study: $(VENV)/.installed
+	$(BIN)/mlipdb demo $(DEMO)-study --study
 
 test: $(VENV)/.installed-dev
 	$(PYTEST) -m "not slow" $(ARGS)
