@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, ClassVar
 
 from mlipdb.artifacts import Artifacts
@@ -10,6 +11,15 @@ from mlipdb.builders.base import DocumentBuilder
 from mlipdb.builders.items import WorkItem
 from mlipdb.builders.levels import load_levels
 from mlipdb.builders.names import material_ids
+from mlipdb.builders.shared_benchmarks import (
+    Shared,
+    build_together,
+    group_item,
+    grouped,
+    results_of,
+    share_key,
+    share_memory,
+)
 from mlipdb.derive import Built
 from mlipdb.derive.phonon_benchmarks import phonon_benchmark_of
 from mlipdb.errors import RecipeError
@@ -27,7 +37,11 @@ Raw = dict[str, Any]
 
 
 class PhononBenchmarksBuilder(DocumentBuilder):
-    """Runs the benchmarks of kind ``phonons`` on potentials and references of one level of theory."""
+    """Runs the benchmarks of kind ``phonons`` on potentials and references of one level of theory.
+
+    At the reference's own cell, potentials that share their sparse points are evaluated together: one
+    item to work on, a document for each.
+    """
 
     name: ClassVar[str] = "phonon_benchmarks"
     version: ClassVar[str] = "1"
@@ -50,6 +64,7 @@ class PhononBenchmarksBuilder(DocumentBuilder):
             for potential in (
                 self.database.collection("potentials").find(query, POTENTIAL_FIELDS).sort("potential_id", 1)
             ):
+                potential["share"] = share_key(potential, protocol)
                 for phonon in references:
                     if self._comparable(potential, phonon):
                         yield self._item(name, potential, phonon, protocol)
@@ -99,7 +114,7 @@ class PhononBenchmarksBuilder(DocumentBuilder):
         return WorkItem(
             label=f"{potential['potential_id']} on {phonon.get('material_name')}",
             inputs_hash=digest,
-            plan={},
+            plan={"share": potential["share"], "memory": share_memory(potential, phonon)},
             key=key,
             skeleton=stub,
         )
@@ -129,17 +144,44 @@ class PhononBenchmarksBuilder(DocumentBuilder):
                 superseded.append(doc["benchmark_id"])
         return superseded, orphans
 
+    def stale_items(self) -> list[WorkItem]:
+        """Single benchmarks as they are, and those that share an evaluation as one item."""
+        died = {"state": "failed", "failure.reason": "worker_died"}
+        # One that ends its process takes its group along, so those of such a group are tried again one by one.
+        alone = {
+            doc["benchmark_id"] for doc in self.database.collection(self.target_name).find(died, {"benchmark_id": 1})
+        }
+        return grouped(super().stale_items(), self.settings.settings.workers, alone)
+
+    def prepared(self, item: WorkItem) -> Raw:
+        """The item; a group brings its members along, each with its inputs or its failure."""
+        if "members" not in item.plan:
+            return super().prepared(item)
+        self.__dict__["_kept"] = {}  # the reference and the side files are the same for all
+        try:
+            members = [super(PhononBenchmarksBuilder, self).prepared(member) for member in item.plan["members"]]
+        finally:
+            del self.__dict__["_kept"]
+        return group_item(item, members)
+
+    def _once(self, key: str, read: Callable[[], Any]) -> Any:
+        """What is read, once for all members of a group."""
+        kept: Raw | None = self.__dict__.get("_kept")
+        if kept is None:
+            return read()
+        if key not in kept:
+            kept[key] = read()
+        return kept[key]
+
     def fetch(self, item: WorkItem) -> Raw:
         """Potential, its verified files, and the reference."""
         stub = item.skeleton
         raw = self.database.collection("potentials").find_one({"potential_id": stub["potential_id"]}, {"_id": 0})
         potential = Potential.model_validate(raw)
-        phonon = Phonon.model_validate(
-            self.database.collection("phonons").find_one({"phonon_id": stub["phonon_id"]}, {"_id": 0})
-        )
+        phonon: Phonon = self._once(stub["phonon_id"], partial(self._phonon, stub["phonon_id"]))
         artifacts = Artifacts(self.database)
         overall = potential.errors.get("test", {}).get("overall", {})
-        trained_on = self._trained_on(potential.training_set_id)
+        trained_on = self._trained_on(potential.training_set_id, potential.hyperparameters.get("config_types"))
         used = [key for key in phonon.configuration_ids if key in trained_on]
         known = potential.training_set_id is not None
         return {
@@ -152,28 +194,44 @@ class PhononBenchmarksBuilder(DocumentBuilder):
                 "reference_in_training_fraction": len(used) / len(phonon.configuration_ids) if known else None,
             },
             "potential": potential,
-            "files": {ref.name: artifacts.get(ref) for ref in potential.files},
+            "files": {ref.name: self._once(ref.sha256, partial(artifacts.get, ref)) for ref in potential.files},
             "phonon": phonon,
         }
 
-    def _trained_on(self, training_set_id: str | None) -> set[str]:
+    def _phonon(self, phonon_id: str) -> Phonon:
+        return Phonon.model_validate(self.database.collection("phonons").find_one({"phonon_id": phonon_id}, {"_id": 0}))
+
+    def _trained_on(self, training_set_id: str | None, config_types: list[str] | None) -> set[str]:
         if training_set_id is None:
             return set()
-        cache: dict[str, set[str]] = self.__dict__.setdefault("_members", {})
+        cache: dict[str, dict[str, str]] = self.__dict__.setdefault("_members", {})
         if training_set_id not in cache:
             document = self.database.collection("training_sets").find_one(
-                {"training_set_id": training_set_id}, {"members.configuration_id": 1, "members.split": 1}
+                {"training_set_id": training_set_id},
+                {"members.configuration_id": 1, "members.config_type": 1, "members.split": 1},
             )
             members = (document or {}).get("members", [])
-            cache[training_set_id] = {m["configuration_id"] for m in members if m["split"] == "train"}
-        return cache[training_set_id]
+            cache[training_set_id] = {m["configuration_id"]: m["config_type"] for m in members if m["split"] == "train"}
+        kinds = cache[training_set_id]
+        return {key for key, kind in kinds.items() if config_types is None or kind in config_types}
 
     @staticmethod
-    def build(inputs: Raw) -> Built:
-        """Run one benchmark."""
-        stub = PhononBenchmark.model_validate(inputs["stub"])
-        protocol = PhononProtocol.model_validate(stub.protocol)
-        return phonon_benchmark_of(stub, inputs["potential"], inputs["files"], inputs["phonon"], protocol)
+    def build(inputs: Raw) -> Built | Shared:  # type: ignore[override]  # a group is many documents
+        """Run one benchmark, or those of a group."""
+        if "members" in inputs:
+            return build_together(inputs["members"], _single)
+        return _single(inputs)
+
+    def update_targets(self, items: list[Raw]) -> None:
+        """Write single results, and those of each member of a group."""
+        for item in items:
+            super().update_targets(results_of(item) if "members" in item else [item])
+
+
+def _single(inputs: Raw) -> Built:
+    stub = PhononBenchmark.model_validate(inputs["stub"])
+    protocol = PhononProtocol.model_validate(stub.protocol)
+    return phonon_benchmark_of(stub, inputs["potential"], inputs["files"], inputs["phonon"], protocol)
 
 
 POTENTIAL_FIELDS = {
@@ -186,6 +244,10 @@ POTENTIAL_FIELDS = {
     "elements": 1,
     "level_id": 1,
     "inputs_hash": 1,
+    "engine": 1,
+    "hyperparameters": 1,
+    "files": 1,
+    "main_file": 1,
     "_id": 0,
 }
 PHONON_FIELDS = {
@@ -195,5 +257,7 @@ PHONON_FIELDS = {
     "elements": 1,
     "level_id": 1,
     "inputs_hash": 1,
+    "n_atoms_supercell": 1,
+    "n_displacements": 1,
     "_id": 0,
 }

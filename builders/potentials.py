@@ -59,7 +59,7 @@ class PotentialsBuilder(DocumentBuilder):
         points = list(fit.points())
         if fit.engine != "grid":
             return [(point, None, 0) for point in points]
-        from mlipdb.frameworks.gap_grid.points import partition
+        from mlipdb.frameworks.gap_grid.points import eligible_config_types, partition
         from mlipdb.frameworks.gap_hyperparameters import GapHyperparameters
 
         models = [GapHyperparameters.model_validate(point) for point in points]
@@ -69,7 +69,11 @@ class PotentialsBuilder(DocumentBuilder):
         found: list[tuple[Raw, Raw | None, int]] = [(points[index], None, 0) for index in sorted(alone)]
         for number, members in enumerate(studies):
             # Sparse sets are nested, so a point's depends on the sizes of the others.
-            study = {"n_sparse": sorted({points[index]["soap"]["n_sparse"] for index in members})}
+            study: Raw = {"n_sparse": sorted({points[index]["soap"]["n_sparse"] for index in members})}
+            eligible = eligible_config_types([models[index] for index in members], fit.sparse_from)
+            if eligible is not None:
+                # So do the environments they were chosen from, where these are not all.
+                study |= {"sparse_from": fit.sparse_from, "sparse_config_types": sorted(eligible)}
             found += [(points[index], study, number) for index in members]
         return found
 
@@ -101,6 +105,7 @@ class PotentialsBuilder(DocumentBuilder):
                 "timeout": fit.timeout,
                 "train_errors": fit.train_errors,
                 "memory_mb": fit.memory_mb,
+                "sparse_from": fit.sparse_from,
                 "number": number,
             },
             key=key,
@@ -118,9 +123,9 @@ class PotentialsBuilder(DocumentBuilder):
                 place = (item.skeleton["fit_name"], item.skeleton["training_set_id"], item.plan["number"])
                 studies.setdefault(place, []).append(item)
         groups = [members for members in studies.values() if wanted & {item.inputs_hash for item in members}]
-        return single + [self._study(members, wanted, len(groups)) for members in groups]
+        return single + [self._study(members, wanted, n, len(groups)) for n, members in enumerate(groups, start=1)]
 
-    def _study(self, members: list[WorkItem], wanted: set[str], n_studies: int) -> WorkItem:
+    def _study(self, members: list[WorkItem], wanted: set[str], number: int, n_studies: int) -> WorkItem:
         first = members[0]
         workers = self.settings.settings.workers
         plan = {
@@ -131,6 +136,8 @@ class PotentialsBuilder(DocumentBuilder):
             "processes": max(1, workers // min(n_studies, workers)),
         }
         label = f"study of {len(members)} {first.skeleton['framework']} on {first.skeleton['training_set']}"
+        if n_studies > 1:  # two that differ in their descriptors would be called the same
+            label += f" ({number} of {n_studies})"
         return WorkItem(label, content_hash([item.inputs_hash for item in members]), plan, skeleton=first.skeleton)
 
     def prepared(self, item: WorkItem) -> Raw:
@@ -164,7 +171,7 @@ class PotentialsBuilder(DocumentBuilder):
             "training_set": training_set.model_copy(update={"members": [], "configuration_ids": []}),
             "train": artifacts.get(training_set.train_file),
             "test": None if test_file is None else artifacts.get(test_file),
-            **{name: item.plan[name] for name in ("timeout", "train_errors", "memory_mb")},
+            **{name: item.plan[name] for name in ("timeout", "train_errors", "memory_mb", "sparse_from")},
         }
         if "members" not in item.plan:
             return {**inputs, "stub": {"potential_id": item.key, **item.skeleton}}
@@ -187,6 +194,7 @@ class PotentialsBuilder(DocumentBuilder):
                 processes=inputs["processes"],
                 memory_mb=inputs["memory_mb"],
                 train_errors=inputs["train_errors"],
+                sparse_from=inputs["sparse_from"],
             )
         return potential_of(
             Potential.model_validate(inputs["stub"]),

@@ -8,6 +8,7 @@ import importlib.util
 for _name in (
     "mlipdb.derive.phonons",
     "mlipdb.derive.phonon_benchmarks",
+    "mlipdb.derive.shared_benchmarks",
     "mlipdb.derive.potentials",
     "mlipdb.builders.base",
     "mlipdb.builders.phonons",

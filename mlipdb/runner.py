@@ -72,6 +72,12 @@ class Reporter(Protocol):
     def advance(self, builder: str, label: str, failure: str | None) -> None:
         """One item is done, or failed with a message."""
 
+    def progress(self, builder: str, label: str, phase: str, done: int, total: int) -> None:
+        """An item in work is at a step of a phase; a total of 0: nobody knows how many steps there are.
+
+        Only long items tell this, and perhaps never; after `advance` with its label an item tells no more.
+        """
+
     def end(self, report: RunReport) -> None:
         """A builder is done."""
 
@@ -83,6 +89,9 @@ class Silent:
         """Show nothing."""
 
     def advance(self, builder: str, label: str, failure: str | None) -> None:
+        """Show nothing."""
+
+    def progress(self, builder: str, label: str, phase: str, done: int, total: int) -> None:
         """Show nothing."""
 
     def end(self, report: RunReport) -> None:
@@ -234,7 +243,7 @@ def _run_one(
     database.replace("build_runs", run.to_bson())
     reporter.begin(name, len(stale))
     items = (builder.prepared(item) for item in stale)
-    processed = _shown(_processed(builder, items, options, project, len(stale)), name, reporter)
+    processed = _shown(_processed(builder, items, options, project, len(stale), reporter), name, reporter)
     for batch in batched(processed, _batch_size(builder)):
         held.check()  # who slept for longer than the lease may not write over its successor's work
         builder.update_targets(batch)
@@ -262,12 +271,13 @@ def _batch_size(builder: DocumentBuilder) -> int:
 
 
 def _processed(
-    builder: DocumentBuilder, items: Iterator[Raw], options: Options, project: Project, total: int
+    builder: DocumentBuilder, items: Iterator[Raw], options: Options, project: Project, total: int, reporter: Reporter
 ) -> Iterator[Raw]:
     if not builder.heavy or total == 0:
         return (builder.process_item(item) for item in items)
     workers = min(options.workers or project.settings.workers, total)
-    return run_in_processes(partial(run_item, type(builder).build), items, workers, _died)
+    build, tell = partial(run_item, type(builder).build), partial(reporter.progress, builder.name)
+    return run_in_processes(build, items, workers, _died, tell=tell)
 
 
 def _died(item: Raw, message: str) -> Raw:

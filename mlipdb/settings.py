@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as VariableError
 
 from mlipdb.errors import NotFoundError, SettingsError
 from mlipdb.schemas.configuration import ConfigType
 from mlipdb.schemas.phonon_protocol import PhononProtocol
+from mlipdb.settings_fits import FitSettings, Strict
 from mlipdb.settings_messages import SettingValueError, explain, near, sentence
 from mlipdb.settings_yaml import Place, load_yaml
 
@@ -38,11 +37,7 @@ PREFIX = "MLIPDB_"
 OTHER_VARIABLES = {"MLIPDB_PROJECT", "MLIPDB_TEST_DATABASE"}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Split(_Strict):
+class Split(Strict):
     """How a training set is divided into train and test."""
 
     by: Literal["configuration", "material"] = Field(
@@ -61,14 +56,14 @@ class Split(_Strict):
         return self
 
 
-class ForceRegularisation(_Strict):
+class ForceRegularisation(Strict):
     """Atomwise force sigmas f * max(|F|, floor)."""
 
     f: float = Field(0.1, gt=0, description="Share of the force on an atom that its sigma is")
     floor: float = Field(0.1, gt=0, description="Smallest |F| counted, eV/Angstrom")
 
 
-class Sigmas(_Strict):
+class Sigmas(Strict):
     """Expected errors: the smaller, the closer the fit follows."""
 
     energy: float = Field(0.001, gt=0, description="eV/atom")
@@ -76,7 +71,7 @@ class Sigmas(_Strict):
     virial: float = Field(0.05, gt=0, description="eV/atom")
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """What a training set is made of."""
 
     query: dict[str, Any] = Field(default_factory=dict, description="MongoDB filter on configurations")
@@ -121,75 +116,7 @@ class Recipe(_Strict):
         return self.sigmas.get(config_type, self.sigmas["default"])
 
 
-class FitSettings(_Strict):
-    """A family of potentials: one for each training set and grid point."""
-
-    framework: str = Field("gap", description="Name of an installed framework")
-    training_sets: list[str] | Literal["all"] = Field("all", description="Names of recipes")
-    hyperparameters: dict[str, Any] = Field(default_factory=dict, description="Shared by the whole grid")
-    grid: dict[str, list[Any]] = Field(
-        default_factory=dict, description="Hyperparameter (dotted path) to the values it takes"
-    )
-    engine: Literal["gap_fit", "grid"] = Field(
-        "gap_fit",
-        description="grid: solve all points that share descriptors from one pass over the training set; points that "
-        "cannot (two-body or three-body terms, say) go to gap_fit",
-    )
-    memory_mb: float = Field(6000.0, gt=0, description="Memory a study with engine grid may use, 1e6 bytes")
-    timeout: float | None = Field(None, gt=0, description="s a single fit may take; null: no limit")
-    train_errors: bool = Field(True, description="Evaluate the training side too, beside the test side")
-    _place: Place = PrivateAttr(default_factory=lambda: Place(("fits",)))
-
-    @field_validator("grid")
-    @classmethod
-    def _no_empty_axis(cls, value: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        for name, values in value.items():
-            if not values:
-                raise ValueError(f"axis {name!r} has no values; give at least one, or leave the axis out")
-        return value
-
-    @model_validator(mode="after")
-    def _sigmas_belong_to_recipes(self) -> Self:
-        axes = [name for name in self.grid if name.split(".")[0] == "sigmas"]
-        if axes or "sigmas" in self.hyperparameters:
-            raise ValueError(
-                "sigmas of a fit would change nothing, since training sets bring their own; set them in the recipe, "
-                "under training_sets.NAME.sigmas"
-            )
-        return self
-
-    def points(self) -> Iterator[dict[str, Any]]:
-        """Hyperparameters of every grid point, axes in the order written, validated and complete.
-
-        Raises
-        ------
-        SettingsError
-            If the framework does not know a hyperparameter or refuses its value.
-        """
-        from mlipdb.frameworks import get_framework
-
-        try:
-            framework = get_framework(self.framework)
-        except NotFoundError as error:
-            raise SettingsError(self._place.explain(("framework",), error.message)) from None
-        targets = {axis: framework.grid_aliases.get(axis, axis) for axis in self.grid}
-        for values in product(*self.grid.values()):
-            merged = _copy(self.hyperparameters)
-            for axis, value in zip(self.grid, values, strict=True):
-                if not _put(merged, targets[axis], value):
-                    raise SettingsError(
-                        self._place.explain(("grid", axis), f"{targets[axis]} goes through a value that is no group")
-                    )
-            try:
-                model = framework.Hyperparameters.model_validate(merged)
-            except ValidationError as error:
-                problem = error.errors()[0]
-                message = sentence(problem, framework.Hyperparameters)
-                raise SettingsError(self._place.explain(_written(problem["loc"], targets), message)) from None
-            yield model.model_dump(mode="json")
-
-
-class BenchmarkSettings(_Strict):
+class BenchmarkSettings(Strict):
     """A kind of benchmark, run on every matching potential and every reference."""
 
     kind: Literal["phonons"] = Field("phonons", description="Kind of benchmark that `mlipdb build` runs")
@@ -374,28 +301,3 @@ def _check_environment() -> None:
             continue
         if name.split("__")[0].upper() not in fields:
             raise SettingsError(f"the environment variable {name} is no setting{near(name, fields)}")
-
-
-def _written(loc: tuple[int | str, ...], targets: dict[str, str]) -> tuple[str, ...]:
-    """Where the file has a hyperparameter: on a grid axis, else among those all points share."""
-    path = tuple(str(part) for part in loc)
-    for axis, target in targets.items():
-        if path[: target.count(".") + 1] == tuple(target.split(".")):
-            return ("grid", axis)
-    return ("hyperparameters", *(part for part in path if not part.startswith("constrained-")))
-
-
-def _copy(value: Any) -> Any:
-    return {key: _copy(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def _put(target: dict[str, Any], path: str, value: Any) -> bool:
-    """Set a value at a dotted path; False where the path goes through something that is no mapping."""
-    *parents, last = path.split(".")
-    for part in parents:
-        node = target.setdefault(part, {})
-        if not isinstance(node, dict):
-            return False
-        target = node
-    target[last] = value
-    return True

@@ -10,29 +10,42 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from multiprocessing import util
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mlipdb.work_progress import Report, ReportFile, read_report, remove_reports, report_path, reports_to
+
 __all__ = ["run_in_processes"]
 
 Raw = dict[str, Any]
+#: Gets an item's label, the phase of the work on it, steps done, and steps there are.
+Tell = Callable[[str, str, int, int], None]
 #: Attempts for an item whose worker died: it may have been the neighbour's fault.
 ATTEMPTS = 2
 #: Seconds between two requests to end of a worker whose parent is gone.
 ASK_AGAIN = 5.0
+#: Seconds between two looks at what the workers report.
+LOOK_EVERY = 0.25
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 log = logging.getLogger("mlipdb")
 
 
 def run_in_processes(
-    function: Callable[[Raw], Raw], items: Iterable[Raw], workers: int, died: Callable[[Raw, str], Raw]
+    function: Callable[[Raw], Raw],
+    items: Iterable[Raw],
+    workers: int,
+    died: Callable[[Raw, str], Raw],
+    *,
+    tell: Tell | None = None,
 ) -> Iterator[Raw]:
     """Results of a function over items, in the order they finish.
 
@@ -51,17 +64,67 @@ def run_in_processes(
         Processes.
     died
         Makes the result of an item whose process died twice, from the item and a sentence.
+    tell
+        Gets what the function tells by `mlipdb.work_progress.report_progress`, with the item's label;
+        called in this process, while it waits for results.
     """
     queue = iter(items)
     # All temporary folders of the workers lie in this one, so that those of a killed worker go as well.
     with tempfile.TemporaryDirectory(prefix="mlipdb-build-", ignore_cleanup_errors=True) as folder:
+        watch = _Watch(folder, tell)
         while True:
             suspects: list[Raw] = []
-            yield from _run_until_broken(function, queue, workers, suspects, folder)
+            yield from _run_until_broken(function, queue, workers, suspects, watch)
             if not suspects:
                 return
+            watch.again(suspects)
             for item in suspects:
-                yield _run_alone(function, item, died, folder)
+                yield _run_alone(function, item, died, watch)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """An item in work, and the file its worker reports in."""
+
+    item: Raw
+    file: Path
+
+
+class _Watch:
+    """Waits for results, and passes on what the workers report meanwhile."""
+
+    def __init__(self, folder: str, tell: Tell | None) -> None:
+        self.folder = folder
+        self._tell = tell
+        self._numbers = count()
+        self._told: dict[str, Report] = {}
+
+    def attempt(self, item: Raw) -> _Attempt:
+        """A file of its own for each: what a killed worker left says nothing of the next attempt."""
+        return _Attempt(item, report_path(self.folder, next(self._numbers)))
+
+    def wait(self, running: Mapping[Future[Raw], _Attempt]) -> set[Future[Raw]]:
+        """Futures that are done, at least one."""
+        while True:
+            done, rest = wait(running, None if self._tell is None else LOOK_EVERY, FIRST_COMPLETED)
+            for future in rest:
+                report = None if self._tell is None else read_report(running[future].file)
+                if report is not None:
+                    self._say(str(running[future].item.get("label")), report)
+            if done:
+                return done
+
+    def again(self, items: Iterable[Raw]) -> None:
+        """Take back what was told of items that are begun anew."""
+        for item in items:
+            label = str(item.get("label"))
+            if label in self._told:
+                self._say(label, ("process died, tried again", 0, 0))
+
+    def _say(self, label: str, report: Report) -> None:
+        if self._tell is not None and self._told.get(label) != report:
+            self._told[label] = report
+            self._tell(label, *report)
 
 
 def _executor(workers: int, folder: str) -> ProcessPoolExecutor:
@@ -86,6 +149,7 @@ def _initialise(folder: str) -> None:
     global _folder
     _folder = tempfile.tempdir = os.environ["TMPDIR"] = folder
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal ends the parent, and its end the workers
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_watch_parent, daemon=True, name="parent").start()
 
@@ -116,24 +180,34 @@ def _leave() -> NoReturn:
         util._run_finalizers(10)  # type: ignore[attr-defined]  # not among the stubs
     parent = multiprocessing.parent_process()
     if _folder is not None and parent is not None and not parent.is_alive():
+        remove_reports(_folder)  # also those of workers that were killed
         with suppress(OSError):
             Path(_folder).rmdir()
     os._exit(143)
 
 
-def _work(function: Callable[[Raw], Raw], item: Raw) -> Raw:
+def _work(function: Callable[[Raw], Raw], item: Raw, file: Path | None = None) -> Raw:
     """Call the function; when told to end, end once everything on the way out has been cleaned up."""
     global _busy
     _busy = True
     try:
         with warnings.catch_warnings(record=True) as caught:
-            result = function(item)
+            result = function(item) if file is None else _reporting(function, item, file)
         _note(caught)
         return result
     except _Stop:
         _leave()
     finally:
         _busy = False
+
+
+def _reporting(function: Callable[[Raw], Raw], item: Raw, file: Path) -> Raw:
+    reports = ReportFile(file)
+    try:
+        with reports_to(reports):
+            return function(item)
+    finally:
+        reports.close()
 
 
 def _note(caught: Iterable[warnings.WarningMessage]) -> None:
@@ -152,26 +226,26 @@ def _end_workers(pool: ProcessPoolExecutor) -> None:
 
 
 def _run_until_broken(
-    function: Callable[[Raw], Raw], queue: Iterator[Raw], workers: int, suspects: list[Raw], folder: str
+    function: Callable[[Raw], Raw], queue: Iterator[Raw], workers: int, suspects: list[Raw], watch: _Watch
 ) -> Iterator[Raw]:
     """Work until the queue is empty or a worker dies; then `suspects` holds what was in hand."""
-    pool = _executor(workers, folder)
-    running: dict[Future[Raw], Raw] = {}
+    pool = _executor(workers, watch.folder)
+    running: dict[Future[Raw], _Attempt] = {}
     ended = False
     try:
         while True:
             while len(running) < workers + 1 and (item := next(queue, None)) is not None:
+                attempt = watch.attempt(item)
                 try:
-                    running[pool.submit(_work, function, item)] = item
+                    running[pool.submit(_work, function, item, attempt.file)] = attempt
                 except BrokenProcessPool:
                     suspects.append(item)
                     break
             if not running:
                 ended = True
                 return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                item = running.pop(future)
+            for future in watch.wait(running):
+                item = running.pop(future).item
                 try:
                     result = future.result()
                 except BrokenProcessPool:
@@ -188,22 +262,25 @@ def _run_until_broken(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _collect(running: dict[Future[Raw], Raw], suspects: list[Raw]) -> Iterator[Raw]:
+def _collect(running: dict[Future[Raw], _Attempt], suspects: list[Raw]) -> Iterator[Raw]:
     """Results that were ready all the same when the pool broke; the rest are suspects."""
-    for future, item in running.items():
+    for future, attempt in running.items():
         try:
             result = future.result()
         except BrokenProcessPool:
-            suspects.append(item)
+            suspects.append(attempt.item)
         else:
             yield result
 
 
-def _run_alone(function: Callable[[Raw], Raw], item: Raw, died: Callable[[Raw, str], Raw], folder: str) -> Raw:
+def _run_alone(function: Callable[[Raw], Raw], item: Raw, died: Callable[[Raw, str], Raw], watch: _Watch) -> Raw:
     for _ in range(ATTEMPTS - 1):
-        with _executor(1, folder) as pool:
+        with _executor(1, watch.folder) as pool:
+            attempt = watch.attempt(item)
             try:
-                return pool.submit(_work, function, item).result()
+                future = pool.submit(_work, function, item, attempt.file)
+                watch.wait({future: attempt})
+                return future.result()
             except BrokenProcessPool:
                 continue
     return died(

@@ -64,7 +64,9 @@ class PhononBenchmark(Document):
     density_of_states: DensityOfStates | None = Field(None, description="The potential's")
     thermal_properties: ThermalProperties | None = Field(None, description="The potential's")
     relaxed_unitcell: AtomicStructure | None = None
-    wall_time_s: float | None = None
+    wall_time_s: float | None = Field(
+        None, description="s; of a benchmark evaluated together with others, its own and its part of the common time"
+    )
     phonopy_file: ArtifactRef | None = None
 
     def identity(self) -> dict[str, Any]:

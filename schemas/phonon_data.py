@@ -94,13 +94,13 @@ class Stability(Model):
         description="Lowest of the three acoustic modes at Gamma (those closest to zero), THz."
     )
     gamma_optical_min: FiniteFloat | None = Field(
-        description="Lowest other mode at Gamma, THz; none with one atom in the primitive cell."
+        None, description="Lowest other mode at Gamma, THz; none with one atom in the primitive cell."
     )
     off_gamma_min: FiniteFloat | None = Field(
-        description="Lowest mode on the mesh away from Gamma, THz; none for a mesh of Gamma alone."
+        None, description="Lowest mode on the mesh away from Gamma, THz; none for a mesh of Gamma alone."
     )
     path_min: FiniteFloat | None = Field(
-        description="Lowest mode on the band path away from Gamma, THz; none where there is no path."
+        None, description="Lowest mode on the band path away from Gamma, THz; none where there is no path."
     )
     threshold: FiniteFloat = Field(ge=0, description="Tolerance of `stable`, THz.")
 
@@ -196,7 +196,7 @@ class StructureErrors(Model):
     )
     fmax_at_reference: FiniteFloat = Field(description="Largest force at the reference structure, eV/Angstrom.")
     pressure_at_reference: FiniteFloat | None = Field(
-        description="Pressure at the reference structure, eV/Angstrom^3; none when the cell is not relaxed."
+        None, description="Pressure at the reference structure, eV/Angstrom^3; none when the cell is not relaxed."
     )
     fmax_relaxed: FiniteFloat = Field(description="Largest force after relaxation, eV/Angstrom.")
     relax_steps: int = Field(ge=0, description="Relaxation steps taken.")

@@ -34,7 +34,9 @@ class Potential(Document):
     origin: Literal["fitted", "imported"] = "fitted"
     engine: str | None = Field(None, description="What solved the fit, such as gap_fit or grid")
     study: dict[str, Any] | None = Field(
-        None, description="What a shared study adds to the inputs: all sizes of its sparse sets, which are nested"
+        None,
+        description="What a shared study adds to the inputs: all sizes of its sparse sets, which are nested, and where "
+        "not all config types could give sparse points, which could",
     )
     fit_name: str | None = Field(None, description="Name of the fit in mlipdb.yaml")
     training_set_id: str | None = None
@@ -52,6 +54,11 @@ class Potential(Document):
     main_file: str | None = Field(None, description="Name of the file to load")
     errors: dict[str, Any] = Field(
         default_factory=dict, description="`train` and `test`: overall and by config_type (RMSE, MAE)"
+    )
+    evaluation_time_ms: float | None = Field(
+        None,
+        description="CPU time per atom of one evaluation of energy, forces and stress, one thread, as users' "
+        "calculator loads the potential, ms; in a study measured once for each n_sparse, which alone sets it",
     )
     fit: FitRecord | None = None
 

@@ -16,7 +16,7 @@ from mlipdb.settings import OTHER_VARIABLES, PROJECT_FILE, ProjectSettings
 
 HEAD = f"""# Settings
 
-<!-- Written by scripts/export_settings.py from the models in mlipdb/settings.py; change those, not this file. -->
+<!-- Written by scripts/export_settings.py from the models in mlipdb/settings*.py; change those, not this file. -->
 
 A project is a folder with a `{PROJECT_FILE}`. Commands find it upwards from where they run, as git does; `--project`
 or the variable `MLIPDB_PROJECT` name another. An unknown key or a wrong value is refused with file, line and key.

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -116,7 +118,8 @@ def test_the_folder_of_a_killed_worker_is_removed(tmp_path: Path) -> None:
     assert not Path(log.read_text()).exists()
 
 
-def test_a_worker_whose_parent_is_killed_ends_and_leaves_no_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["killed", "hung up"])
+def test_a_worker_whose_parent_is_gone_ends_and_leaves_no_folder(how: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = (
         "import sys; sys.path.insert(0, sys.argv[2]); import worker_functions as w; "
@@ -124,14 +127,89 @@ def test_a_worker_whose_parent_is_killed_ends_and_leaves_no_folder(tmp_path: Pat
         "list(r(w.wait_with_a_folder, [{'label': 1, 'log': sys.argv[1]}], 1, lambda i, m: i))"
     )
     support = str(Path(worker_functions.__file__).parent)
-    parent = subprocess.Popen([sys.executable, "-c", code, str(log), support], cwd=Path(__file__).parents[1])
+    command = [sys.executable, "-c", code, str(log), support]
+    parent = subprocess.Popen(command, cwd=Path(__file__).parents[1], start_new_session=True)
     deadline = time.monotonic() + 60
     while not (log.exists() and len(log.read_text().split()) == 2):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    parent.kill()
+    if how == "killed":
+        parent.kill()
+    else:
+        os.killpg(parent.pid, signal.SIGHUP)  # as the terminal that is closed does, to all at once
     parent.wait()
     folder = Path(log.read_text().split()[1])
     while folder.parent.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+class Listener:
+    """Keeps what is told, results among it, and leaves a file for each phase that has come to its end."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.events: list[tuple[Any, ...]] = []
+
+    def __call__(self, label: str, phase: str, done: int, total: int) -> None:
+        self.events.append((label, phase, done, total))
+        if done == total:
+            name = {"counting": "seen", "going on": "on"}.get(phase)
+            if name is not None:
+                (self.folder / f"{name}-{label}").touch()
+
+    def run(self, items: list[Raw], workers: int = 2) -> dict[Any, Raw]:
+        results = {}
+        items = [{"folder": str(self.folder), "steps": 3, **item} for item in items]
+        for result in run_in_processes(worker_functions.report, items, workers, died, tell=self):
+            results[result["label"]] = result
+            self.events.append((str(result["label"]), "ended"))
+            (self.folder / f"ended-{result['label']}").touch()
+        return results
+
+    def of(self, label: str) -> list[tuple[Any, ...]]:
+        return [event[1:] for event in self.events if event[0] == label]
+
+
+def test_what_workers_report_is_told_in_this_process(tmp_path: Path) -> None:
+    listener = Listener(tmp_path)
+    # Each waits until its report was seen, so both are in work at once.
+    assert all(result.get("done") for result in listener.run([{"label": 0}, {"label": 1}]).values())
+    for label in ("0", "1"):
+        assert ("counting", 3, 3) in listener.of(label)
+
+
+def test_of_many_reports_few_are_written_and_the_last_is_not_lost(tmp_path: Path) -> None:
+    listener = Listener(tmp_path)
+    listener.run([{"label": 0, "steps": 200_000}], workers=1)
+    told = listener.of("0")[:-1]
+    assert told[-1] == ("counting", 200_000, 200_000)
+    assert len(told) < 1000
+
+
+def test_nothing_is_told_of_an_item_that_has_ended(tmp_path: Path) -> None:
+    listener = Listener(tmp_path)
+    listener.run([{"label": 0}, {"label": 1, "after": "ended-0"}])
+    assert listener.of("0").index(("ended",)) == len(listener.of("0")) - 1
+    # The other went on for long enough to be heard of again.
+    assert listener.of("1")[-2:] == [("going on", 1, 1), ("ended",)]
+
+
+@pytest.mark.parametrize("how", ["kill", "once"])
+def test_a_worker_that_is_killed_while_it_reports(how: str, tmp_path: Path) -> None:
+    listener = Listener(tmp_path)
+    results = listener.run([{"label": 0, "how": how}, {"label": 1}, {"label": 2}])
+    assert sorted(results) == [0, 1, 2]
+    assert [label for label, result in results.items() if "died" in result] == ([0] if how == "kill" else [])
+    told = listener.of("0")
+    again = told.index(("process died, tried again", 0, 0))
+    assert ("counting", 3, 3) in told[:again]
+    assert ("counting", 3, 3) in told[again:], "the second attempt is heard of as the first"
+    assert told[-1] == ("ended",)
+
+
+def test_without_a_listener_reports_go_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "seen-0").touch()
+    item = {"label": 0, "folder": str(tmp_path), "steps": 5}
+    (result,) = run_in_processes(worker_functions.report, [item], 1, died)
+    assert result["done"]

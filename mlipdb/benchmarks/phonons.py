@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlipdb.benchmarks.relaxation import Relaxed, evaluate_forces, relax
+from mlipdb.benchmarks.relaxation import Relaxed, checked_forces, evaluate_forces, relax, unrelaxed
 from mlipdb.errors import CalculatorError
 from mlipdb.physics.cells import fractional, wrapped
 from mlipdb.physics.phonon_metrics import dos_error, mesh_errors, path_errors, thermal_errors
-from mlipdb.physics.phonons import PhononResult, phonons_from_forces
+from mlipdb.physics.phonons import DisplacedCrystal, PhononResult, displaced_crystal
 from mlipdb.physics.symmetry import symmetrise
 from mlipdb.schemas.phonon_data import (
     BandStructure,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-__all__ = ["PhononBenchmark", "PhononBenchmarkResult", "PhononReference", "structure_errors"]
+__all__ = ["FixedCell", "PhononBenchmark", "PhononBenchmarkResult", "PhononReference", "structure_errors"]
 
 Floats = NDArray[np.float64]
 
@@ -154,37 +154,127 @@ class PhononBenchmark:
         DataError
             The reference itself is not usable.
         """
+        if protocol.relax == "none":
+            cell = FixedCell(reference, protocol)
+            return cell.result(
+                lambda: evaluate_forces(cell.unitcell, calculator),
+                lambda: [evaluate_forces(supercell, calculator) for supercell in cell.supercells],
+            )
         start = symmetrise(reference.unitcell, protocol.symprec)
-        relaxed: Relaxed | None = None
-        try:
-            relaxed = relax(start, calculator, protocol)
-            phonons = phonons_from_forces(
-                relaxed.atoms,
-                reference.supercell_matrix,
-                lambda supercell: evaluate_forces(supercell, calculator),
-                protocol,
-                displacements=reference.displacements or None,
-                qpoints_from=reference,
-            )
-        except CalculatorError as error:
-            return PhononBenchmarkResult(
-                status="failed",
-                reason=error.reason,
-                message=error.message,
-                structure_errors=None if relaxed is None else structure_errors(start, relaxed),
-                reference_stability=reference.stability,
-            )
+
+        def measure(relaxed: Relaxed) -> PhononResult:
+            displaced = _displaced(relaxed.atoms, reference, protocol)
+            return displaced.phonons([evaluate_forces(supercell, calculator) for supercell in displaced.supercells])
+
+        return _result(reference, start, lambda: relax(start, calculator, protocol), measure)
+
+
+class FixedCell:
+    """A reference at its own cell, and the forces it asks of a potential (``relax: none``).
+
+    The same cells serve any number of potentials, so their forces may come from one evaluation.
+
+    Parameters
+    ----------
+    reference
+        Reference phonons.
+    protocol
+        Its ``relax`` is taken for "none".
+
+    Attributes
+    ----------
+    unitcell
+        Symmetrised unit cell.
+    supercells
+        Displaced supercells, in the order of the forces.
+    """
+
+    def __init__(self, reference: PhononReference, protocol: PhononProtocol) -> None:
+        self.unitcell = symmetrise(reference.unitcell, protocol.symprec)
+        self._reference = reference
+        self._displaced = _displaced(self.unitcell, reference, protocol)
+
+    @property
+    def supercells(self) -> Sequence[Atoms]:
+        """Displaced supercells, in the order of the forces."""
+        return self._displaced.supercells
+
+    def result(
+        self, unitcell_forces: Callable[[], Floats], supercell_forces: Callable[[], Sequence[Floats]]
+    ) -> PhononBenchmarkResult:
+        """Compare the phonons that some forces give.
+
+        Parameters
+        ----------
+        unitcell_forces
+            Gives the forces of `unitcell`, shape (n, 3), eV/Angstrom.
+        supercell_forces
+            Gives those of each of `supercells`, shape (N, 3).
+
+        Returns
+        -------
+        PhononBenchmarkResult
+            Failed where one of them raises `CalculatorError`, or where forces are not finite
+            (reason ``not_finite``).
+        """
+        return _result(
+            self._reference,
+            self.unitcell,
+            lambda: unrelaxed(self.unitcell, unitcell_forces()),
+            lambda _: self._displaced.phonons([checked_forces(values) for values in supercell_forces()]),
+        )
+
+    def result_from_forces(self, forces: Sequence[Floats]) -> PhononBenchmarkResult:
+        """Compare the phonons that given forces give.
+
+        Parameters
+        ----------
+        forces
+            Of `unitcell`, then of each of `supercells`, eV/Angstrom.
+        """
+        return self.result(lambda: forces[0], lambda: forces[1:])
+
+
+def _displaced(unitcell: Atoms, reference: PhononReference, protocol: PhononProtocol) -> DisplacedCrystal:
+    return displaced_crystal(
+        unitcell,
+        reference.supercell_matrix,
+        protocol,
+        displacements=reference.displacements or None,
+        qpoints_from=reference,
+    )
+
+
+def _result(
+    reference: PhononReference,
+    start: Atoms,
+    relaxation: Callable[[], Relaxed],
+    measure: Callable[[Relaxed], PhononResult],
+) -> PhononBenchmarkResult:
+    """Relax, compute phonons, compare; a potential's failure becomes a failed result."""
+    relaxed: Relaxed | None = None
+    try:
+        relaxed = relaxation()
+        phonons = measure(relaxed)
+    except CalculatorError as error:
         return PhononBenchmarkResult(
-            status="complete",
-            phonons=phonons,
-            mesh_errors=mesh_errors(reference.mesh, phonons.mesh),
-            path_errors=path_errors(reference.band_structure, phonons.band_structure),
-            dos_error=dos_error(reference.dos, phonons.dos),
-            thermal_errors=thermal_errors(reference.thermal, phonons.thermal),
-            structure_errors=structure_errors(start, relaxed),
-            stability=phonons.stability,
+            status="failed",
+            reason=error.reason,
+            message=error.message,
+            structure_errors=None if relaxed is None else structure_errors(start, relaxed),
             reference_stability=reference.stability,
         )
+    return PhononBenchmarkResult(
+        status="complete",
+        phonons=phonons,
+        mesh_errors=mesh_errors(reference.mesh, phonons.mesh),
+        path_errors=path_errors(reference.band_structure, phonons.band_structure),
+        dos_error=dos_error(reference.dos, phonons.dos),
+        thermal_errors=thermal_errors(reference.thermal, phonons.thermal),
+        structure_errors=structure_errors(start, relaxed),
+        stability=phonons.stability,
+        reference_stability=reference.stability,
+    )
 
 
 def structure_errors(reference: Atoms, relaxed: Relaxed) -> StructureErrors:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from ase.calculators.calculator import Calculator
 
-__all__ = ["Relaxed", "evaluate_forces", "relax"]
+__all__ = ["Relaxed", "checked_forces", "evaluate_forces", "relax", "unrelaxed"]
 
 #: A relaxation that leaves these volume ratios has exploded or collapsed.
 _VOLUME_BOUNDS: Final = (0.5, 2.0)
@@ -69,7 +69,37 @@ def evaluate_forces(atoms: Atoms, calculator: Calculator) -> NDArray[np.float64]
     """
     atoms = atoms.copy()
     atoms.calc = calculator
-    return _checked(_ask(atoms.get_forces), "forces")
+    return checked_forces(_ask(atoms.get_forces))
+
+
+def checked_forces(values: Any) -> NDArray[np.float64]:
+    """Forces as an array.
+
+    Raises
+    ------
+    CalculatorError
+        They are not finite numbers (reason ``not_finite``).
+    """
+    return _checked(values, "forces")
+
+
+def unrelaxed(start: Atoms, forces: NDArray[np.float64]) -> Relaxed:
+    """What a relaxation that moves nothing gives.
+
+    Parameters
+    ----------
+    start
+        Symmetrised unit cell, N atoms.
+    forces
+        Its forces, shape (N, 3), eV/Angstrom.
+
+    Raises
+    ------
+    CalculatorError
+        The forces are not finite (reason ``not_finite``).
+    """
+    fmax = _norm(checked_forces(forces))
+    return Relaxed(start.copy(), 0, fmax, fmax, None)
 
 
 def relax(start: Atoms, calculator: Calculator, protocol: PhononProtocol) -> Relaxed:
@@ -99,15 +129,16 @@ def relax(start: Atoms, calculator: Calculator, protocol: PhononProtocol) -> Rel
         cell explodes (``cell_exploded``), the relaxation does not converge
         (``not_converged``) or symmetry is lost (``symmetry_lost``).
     """
-    fmax_start = _norm(evaluate_forces(start, calculator))
+    forces = evaluate_forces(start, calculator)
+    if protocol.relax == "none":
+        return unrelaxed(start, forces)
+    fmax_start = _norm(forces)
     pressure = None
     if protocol.relax == "cell":
         atoms = start.copy()
         atoms.calc = calculator
         stress = _checked(_ask(atoms.get_stress), "stress")
         pressure = -float(stress[:3].mean())
-    if protocol.relax == "none":
-        return Relaxed(start.copy(), 0, fmax_start, fmax_start, None)
     atoms, steps = _minimise(start, calculator, protocol)
     if steps == 0:
         return Relaxed(start.copy(), 0, fmax_start, fmax_start, pressure)

@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlipdb.cli.options import opened
+from mlipdb.cli.options import JsonOption, opened
 
 if TYPE_CHECKING:
     from mlipdb.settings import Project
     from mlipdb.stores import Database
 
-__all__ = ["app", "draw_all"]
+__all__ = ["app", "draw_all", "slug"]
 
 Raw = dict[str, Any]
-app = typer.Typer(no_args_is_help=True, help="Draw figures from documents: bands, rmse-n-sparse, rmse-force, or all.")
+#: Fields of phonon_benchmarks that figures of many potentials do not need.
+HEAVY = ("mesh_frequencies", "band_structure", "density_of_states", "thermal_properties")
+app = typer.Typer(
+    no_args_is_help=True, help="Draw figures from documents: bands, rmse-n-sparse, rmse-force, study, or all."
+)
 
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="File to write: .png, .pdf or .svg.")
 ]
+FormatOption = Annotated[str, typer.Option("--format", metavar="png|pdf|svg", help="Kind of files.")]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="CONDITION", help="Condition on phonon_benchmarks, as in `mlipdb find`."),
@@ -39,7 +44,7 @@ def bands(
 ) -> None:
     """Draw the DFT band structure and density of states against potentials."""
     with opened(context) as (project, database):
-        path = output or project.figures_directory / f"bands-{_slug(material)}.png"
+        path = output or project.figures_directory / f"bands-{slug(material)}.png"
         _draw_bands(database, material, potential or [], path)
     typer.echo(str(path))
 
@@ -62,11 +67,49 @@ def rmse_force(context: typer.Context, where: WhereOption = None, output: Output
     typer.echo(str(path))
 
 
-@app.command("all")
-def all_figures(
+@app.command()
+def study(
     context: typer.Context,
-    suffix: Annotated[str, typer.Option("--format", metavar="png|pdf|svg", help="Kind of files.")] = "png",
+    fit: Annotated[str | None, typer.Option("--fit", metavar="NAME", help="Fit in mlipdb.yaml; else all.")] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="mesh.rmse or path.rmse (THz), or of the test set force_rmse (eV/Angstrom) or energy_rmse (meV/atom).",
+        ),
+    ] = "mesh.rmse",
+    material: Annotated[
+        str | None, typer.Option("--material", metavar="NAME", help="Id or name of one material; else the mean of all.")
+    ] = None,
+    training_set: Annotated[
+        str | None, typer.Option("--training-set", metavar="NAME", help="Name of a recipe; else all.")
+    ] = None,
+    where: WhereOption = None,
+    suffix: FormatOption = "png",
+    output_directory: Annotated[
+        Path | None, typer.Option("--output-dir", metavar="FOLDER", help="Where to write; else figures/.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
+    """Draw RMSE over the grid as heat maps, and the Pareto front of accuracy against evaluation time.
+
+    With --json the potentials on the front are printed as a plain list, the fastest first.
+    """
+    from mlipdb.cli.studies import StudyChoice, draw_study
+
+    with opened(context) as (project, database):
+        choice = StudyChoice(metric, fit, training_set, material, tuple(where or ()))
+        folder = output_directory or project.figures_directory
+        front = draw_study(database, choice, folder, suffix, None if as_json else typer.echo)
+    if as_json:
+        from mlipdb.cli.output import print_json
+
+        print_json(front)
+
+
+@app.command("all")
+def all_figures(context: typer.Context, suffix: FormatOption = "png") -> None:
     """Draw every figure into the project's folder figures/."""
     with opened(context) as (project, database):
         paths = draw_all(project, database, suffix)
@@ -75,8 +118,9 @@ def all_figures(
 
 
 def draw_all(project: Project, database: Database, suffix: str = "png") -> list[Path]:
-    """Bands of every material with DFT phonons, and the two scatter plots; returns the files."""
+    """Bands of every material with DFT phonons, the scatter plots and those of a grid; returns the files."""
     from mlipdb.cli.progress import counter
+    from mlipdb.cli.studies import draw_all_studies
 
     folder = project.figures_directory
     phonons = list(
@@ -85,10 +129,10 @@ def draw_all(project: Project, database: Database, suffix: str = "png") -> list[
         .sort("material_id", 1)
     )
     paths: list[Path] = []
-    with counter("figures", len(phonons) + 2) as advance:
+    with counter("figures", len(phonons) + 3) as advance:
         for document in phonons:
             name = document.get("material_name") or document["material_id"]
-            paths.append(folder / f"bands-{_slug(name)}.{suffix}")
+            paths.append(folder / f"bands-{slug(name)}.{suffix}")
             _draw_bands(database, document["material_id"], [], paths[-1])
             advance()
         if database.collection("phonon_benchmarks").find_one({"state": "complete"}, {"_id": 1}) is not None:
@@ -99,10 +143,13 @@ def draw_all(project: Project, database: Database, suffix: str = "png") -> list[
                 paths.append(folder / f"{name}.{suffix}")
                 _draw_scatter(database, figure, (), paths[-1])
                 advance()
+            paths += draw_all_studies(database, folder, suffix)
+            advance()
     return paths
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name as part of a file name."""
     return "".join(character if character.isalnum() or character in "-_" else "-" for character in name)
 
 
@@ -130,9 +177,8 @@ def _draw_scatter(database: Database, figure: str, where: Iterable[str], path: P
     from mlipdb import figures
     from mlipdb.client import Collection
 
-    heavy = ("mesh_frequencies", "band_structure", "density_of_states", "thermal_properties")
     collection = Collection(database, "phonon_benchmarks")
     query = collection.filter(*where, failed=not list(where))
-    projection = {"_id": 0, **dict.fromkeys(heavy, 0)}
+    projection = {"_id": 0, **dict.fromkeys(HEAVY, 0)}
     documents = list(database.collection("phonon_benchmarks").find(query, projection))
     figures.save(getattr(figures, figure)(documents), path)

@@ -10,8 +10,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import TaskID
 
+    from mlipdb.cli.bars import Bars
     from mlipdb.runner import RunReport
 
 __all__ = ["BarReporter", "LogReporter", "counter", "reporter", "start_logging"]
@@ -47,12 +48,13 @@ def start_logging() -> None:
         log.propagate = False
 
 
-def _progress() -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+def _progress() -> Bars:
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    from mlipdb.cli.bars import Bars
     from mlipdb.cli.output import console
 
-    return Progress(
+    return Bars(
         SpinnerColumn(),
         TextColumn("{task.description:<18}"),
         BarColumn(bar_width=30),
@@ -64,11 +66,12 @@ def _progress() -> Progress:
 
 
 class BarReporter:
-    """One progress bar for each builder."""
+    """One progress bar for each builder, and a line for each item that tells how far it is."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Bars) -> None:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
+        self._in_work: dict[tuple[str, str], str] = {}
 
     def begin(self, builder: str, total: int) -> None:
         """Show a bar."""
@@ -78,13 +81,29 @@ class BarReporter:
         """Move it; a failure is printed above the bars and stays."""
         if failure is not None:
             self._progress.console.print(f"failed: {said(label, failure)}", markup=False)
+        self._in_work.pop((builder, label), None)
+        self._draw()
         self._progress.update(self._tasks[builder], advance=1)
+
+    def progress(self, builder: str, label: str, phase: str, done: int, total: int) -> None:
+        """Show a phase in a line below the bars."""
+        self._in_work[builder, label] = step(phase, done, total)
+        self._draw()
 
     def end(self, report: RunReport) -> None:
         """Finish it with what was done."""
+        self.clear()
         if report.builder not in self._tasks:
             self._tasks[report.builder] = self._progress.add_task(report.builder, total=0, note="")
         self._progress.update(self._tasks[report.builder], note=summary(report))
+
+    def clear(self) -> None:
+        """Nothing is in work any more."""
+        self._in_work.clear()
+        self._draw()
+
+    def _draw(self) -> None:
+        self._progress.in_work = tuple((label, phase) for (_, label), phase in self._in_work.items())
 
 
 class LogReporter:
@@ -93,6 +112,7 @@ class LogReporter:
     def __init__(self) -> None:
         self._total: dict[str, int] = {}
         self._done: dict[str, int] = {}
+        self._in_work: dict[str, str] = {}
         self._said = monotonic()
 
     def begin(self, builder: str, total: int) -> None:
@@ -104,15 +124,29 @@ class LogReporter:
     def advance(self, builder: str, label: str, failure: str | None) -> None:
         """Say how far it is, now and then."""
         self._done[builder] += 1
+        self._in_work.pop(label, None)
         if failure is not None:
             log.error("%s: %s", builder, said(label, failure))
         elif monotonic() - self._said > LOG_EVERY:
             self._said = monotonic()
             log.info("%s: %d of %d, %s", builder, self._done[builder], self._total[builder], label)
 
+    def progress(self, builder: str, label: str, phase: str, done: int, total: int) -> None:
+        """Say how far all items in work are, now and then."""
+        self._in_work[label] = step(phase, done, total)
+        if monotonic() - self._said > LOG_EVERY:
+            self._said = monotonic()
+            log.info("%s: %s", builder, "; ".join(f"{item}: {text}" for item, text in self._in_work.items()))
+
     def end(self, report: RunReport) -> None:
         """Say what was done."""
+        self._in_work.clear()
         log.info("%s: %s", report.builder, summary(report))
+
+
+def step(phase: str, done: int, total: int) -> str:
+    """A phase, with its steps where their number is known."""
+    return f"{phase} {done}/{total}" if total else phase
 
 
 def said(label: str, failure: str) -> str:
@@ -143,7 +177,11 @@ def reporter() -> Iterator[BarReporter | LogReporter]:
     """Bars where stderr is a terminal, log lines elsewhere."""
     if sys.stderr.isatty():
         with _progress() as progress:
-            yield BarReporter(progress)
+            bars = BarReporter(progress)
+            try:
+                yield bars
+            finally:
+                bars.clear()  # what is interrupted is not in work
     else:
         start_logging()
         yield LogReporter()

@@ -21,7 +21,7 @@ from mlipdb.schemas.phonon_protocol import PhononProtocol
 from mlipdb.schemas.potential import Potential
 from mlipdb.schemas.structure import AtomicStructure
 
-__all__ = ["phonon_benchmark_of", "reference_of"]
+__all__ = ["benchmark_built", "phonon_benchmark_of", "reference_of"]
 
 Raw = dict[str, Any]
 
@@ -58,7 +58,21 @@ def phonon_benchmark_of(
         trust=potential.origin == "fitted",
     )
     result = Benchmark().run(calculator, reference_of(phonon), protocol)
-    elapsed = perf_counter() - started
+    return benchmark_built(stub, result, perf_counter() - started)
+
+
+def benchmark_built(stub: PhononBenchmark, result: PhononBenchmarkResult, elapsed: float) -> Built:
+    """Make the document of a result.
+
+    Parameters
+    ----------
+    stub
+        The document with its key and parents.
+    result
+        Complete or failed; the document's state says the same.
+    elapsed
+        Wall time, s.
+    """
     if result.status == "failed":
         failure = Failure(reason=result.reason or "failed", message=result.message or "the benchmark failed")
         update = {"state": "failed", "failure": failure, "structure": result.structure_errors, "wall_time_s": elapsed}

@@ -10,6 +10,7 @@ from mlipdb.derive import Built
 from mlipdb.frameworks import get_framework
 from mlipdb.frameworks.base import FitInput, FitResult, Framework
 from mlipdb.frameworks.evaluate import evaluate
+from mlipdb.frameworks.evaluation_time import evaluation_time
 from mlipdb.physics.extxyz import read_extxyz
 from mlipdb.physics.frames import Frame
 from mlipdb.physics.parity import parity_errors
@@ -76,8 +77,8 @@ def potential_of(
         result = framework.fit(data, hyperparameters, directory, timeout_s=timeout)
         files = file_bytes(result)
         sides = ["train", "test"] if train_errors else ["test"]
-        errors = _errors(framework, files, result.main_file, {side: frames[side] for side in sides})
-    document = document_of(stub, training_set, hyperparameters, result, files, errors)
+        errors, evaluation_ms = _tested(framework, files, result.main_file, frames, sides)
+    document = document_of(stub, training_set, hyperparameters, result, files, errors, evaluation_ms)
     return Built(document, files=files)
 
 
@@ -96,8 +97,9 @@ def document_of(
     result: FitResult,
     files: dict[str, bytes],
     errors: Raw,
+    evaluation_ms: float,
 ) -> Potential:
-    """The whole document of a potential that was fitted and tested."""
+    """The whole document of a potential that was fitted, tested and timed (CPU ms per atom)."""
     framework = get_framework(stub.framework)
     return stub.model_copy(
         update={
@@ -105,6 +107,7 @@ def document_of(
             "files": [ArtifactRef.of(name, content) for name, content in sorted(files.items())],
             "main_file": result.main_file,
             "errors": errors,
+            "evaluation_time_ms": evaluation_ms,
             "fit": _record(result),
             "chemsys": training_set.chemsys,
             "elements": training_set.elements,
@@ -115,25 +118,28 @@ def document_of(
     )
 
 
-def _errors(framework: Framework, files: dict[str, bytes], main_file: str, sides: dict[str, list[Frame]]) -> Raw:
-    errors: Raw = {}
+def _tested(
+    framework: Framework, files: dict[str, bytes], main_file: str, frames: dict[str, list[Frame]], sides: list[str]
+) -> tuple[Raw, float]:
+    """Errors of each side, and the evaluation time, ms per atom."""
     with tempfile.TemporaryDirectory(prefix="mlipdb-test-") as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        calculator = None
-        for side, frames in sides.items():
-            if frames:
-                # The fit has loaded its own files in a child process just now.
-                calculator = calculator or framework.calculator(Path(folder), main_file, trust=True)
-                errors[side] = parity_errors(frames, evaluate(calculator, frames))
-    return errors
+        # The fit has loaded its own files in a child process just now.
+        calculator = framework.calculator(Path(folder), main_file, trust=True)
+        # Both sides offer configurations, so that the split does not decide which one is measured.
+        evaluation_ms = evaluation_time(calculator, [*frames["train"], *frames["test"]])
+        errors = {
+            side: parity_errors(frames[side], evaluate(calculator, frames[side])) for side in sides if frames[side]
+        }
+    return errors, evaluation_ms
 
 
 def _summary(framework: Framework, hyperparameters: Any, training_set: TrainingSet) -> Raw:
     """The hyperparameters that tables show: n_sparse, delta and f."""
     summary: Raw = dict(framework.summary(hyperparameters))
     regularisation = training_set.recipe.get("force_regularisation") or {}
-    if summary.get("f") is None:
+    if summary.get("f") is None and getattr(hyperparameters, "own_sigmas", "keep") == "keep":
         summary["f"] = regularisation.get("f")
     return {name: summary.get(name) for name in ("n_sparse", "delta", "f")}
 

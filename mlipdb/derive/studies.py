@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,6 +21,10 @@ from mlipdb.physics.frames import Frame
 from mlipdb.physics.parity import Prediction, parity_errors
 from mlipdb.schemas.potential import Potential
 from mlipdb.schemas.training_set import TrainingSet
+from mlipdb.work_progress import report_progress
+
+if TYPE_CHECKING:
+    from ase.calculators.calculator import Calculator
 
 __all__ = ["study_of"]
 
@@ -41,13 +46,14 @@ def study_of(
     processes: int,
     memory_mb: float,
     train_errors: bool = True,
+    sparse_from: Literal["any", "every"] = "any",
 ) -> list[Built]:
     """Fit and test every point of a study.
 
     Parameters
     ----------
     stubs
-        One document for each point, with key and hyperparameters.
+        One document for each point, with key, hyperparameters and what the study adds to the key.
     training_set
         The frozen training set.
     train, test
@@ -60,6 +66,9 @@ def study_of(
         Memory it may use, 1e6 bytes.
     train_errors
         Evaluate the training side too.
+    sparse_from
+        The policy for environments of config types that only some points fit, to be recorded; the keys hold what it
+        gave.
 
     Raises
     ------
@@ -70,21 +79,64 @@ def study_of(
     frames = {"train": read_extxyz(train), "test": read_extxyz(test) if test is not None else []}
     data = FitInput(train, frames["train"], training_set.isolated_atom_energies)
     directory.mkdir(parents=True, exist_ok=True)
-    options = StudyOptions(processes=processes, threads=processes, memory_mb=memory_mb)
-    result = run_study(data, points, directory, options=options)
+    # Points of the grid that are fitted already may be missing here, so that the key says which environments count.
+    named = (stubs[0].study or {}).get("sparse_config_types")
+    eligible = {frame.config_type for frame in frames["train"]} if named is None else set(named)
+    options = StudyOptions(
+        processes=processes,
+        threads=processes,
+        memory_mb=memory_mb,
+        sparse_from=sparse_from,
+        sparse_config_types=frozenset(eligible),
+    )
+    result = run_study(data, points, directory, options=options, progress=report_progress)
     potentials = load_potentials(directory, [fit.details["study_file"] for fit in result.fits])
     sides = [side for side in (("train", "test") if train_errors else ("test",)) if frames[side]]
-    predicted = {side: potentials.predict(frames[side], processes=processes) for side in sides}
+    predicted = {
+        side: potentials.predict(frames[side], processes=processes, progress=partial(report_progress, f"{side} errors"))
+        for side in sides
+    }
     checked = frames["test"][:2] or frames["train"][-2:]
     expected = potentials.predict(checked)
-    for number in range(0, len(stubs), SPOT_CHECK):
+    numbers = range(0, len(stubs), SPOT_CHECK)
+    for done, number in enumerate(numbers):
+        report_progress("spot check", done, len(numbers))
         _spot_check(result.fits[number], checked, expected[number], stubs[number].potential_id)
+    costs = _evaluation_times(points, result.fits, [*frames["train"], *frames["test"]])
     built = []
     for number, (stub, fit, point) in enumerate(zip(stubs, result.fits, points, strict=True)):
         errors = {side: parity_errors(frames[side], predicted[side][number]) for side in sides}
         files = file_bytes(fit)
-        built.append(Built(document_of(stub, training_set, point, fit, files, errors), files=files))
+        document = document_of(stub, training_set, point, fit, files, errors, costs[_size(point)])
+        built.append(Built(document, files=files))
     return built
+
+
+def _size(point: GapHyperparameters) -> int:
+    """Sparse points of the SOAP, the only descriptor in a study."""
+    assert point.soap is not None
+    assert isinstance(point.soap.n_sparse, int)
+    return point.soap.n_sparse
+
+
+def _evaluation_times(points: list[GapHyperparameters], fits: list[FitResult], frames: list[Frame]) -> dict[int, float]:
+    """CPU ms per atom for each n_sparse: potentials that share descriptors and sparse points cost the same."""
+    from mlipdb.frameworks.evaluation_time import evaluation_time
+
+    measured = {_size(point): fit for point, fit in zip(points, fits, strict=True)}
+    costs: dict[int, float] = {}
+    for done, (size, fit) in enumerate(sorted(measured.items())):
+        report_progress("evaluation time", done, len(measured))
+        with tempfile.TemporaryDirectory(prefix="mlipdb-time-") as folder:
+            costs[size] = evaluation_time(_loaded(fit, Path(folder)), frames)
+    return costs
+
+
+def _loaded(fit: FitResult, folder: Path) -> Calculator:
+    """The calculator that users get, from files written into a folder."""
+    for file, content in file_bytes(fit).items():
+        (folder / file).write_bytes(content)
+    return get_framework("gap").calculator(folder, fit.main_file)
 
 
 def _spot_check(fit: FitResult, frames: list[Frame], expected: list[Prediction], name: str) -> None:
@@ -92,10 +144,7 @@ def _spot_check(fit: FitResult, frames: list[Frame], expected: list[Prediction],
     from mlipdb.frameworks.evaluate import evaluate
 
     with tempfile.TemporaryDirectory(prefix="mlipdb-check-") as folder:
-        for file, content in file_bytes(fit).items():
-            (Path(folder) / file).write_bytes(content)
-        calculator = get_framework("gap").calculator(Path(folder), fit.main_file)
-        found = evaluate(calculator, frames)
+        found = evaluate(_loaded(fit, Path(folder)), frames)
     for frame, ours, theirs in zip(frames, expected, found, strict=True):
         energy = abs(ours.energy - theirs.energy) / frame.n_atoms
         force = float(np.abs(ours.forces - theirs.forces).max())

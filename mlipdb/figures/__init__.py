@@ -12,5 +12,14 @@ matplotlib is imported when a figure is made, not before.
 from mlipdb.figures.bands import band_structure
 from mlipdb.figures.files import save
 from mlipdb.figures.scatter import phonon_rmse_against_force_rmse, rmse_against_n_sparse
+from mlipdb.figures.study import pareto_front, study_heat_maps, study_pareto
 
-__all__ = ["band_structure", "phonon_rmse_against_force_rmse", "rmse_against_n_sparse", "save"]
+__all__ = [
+    "band_structure",
+    "pareto_front",
+    "phonon_rmse_against_force_rmse",
+    "rmse_against_n_sparse",
+    "save",
+    "study_heat_maps",
+    "study_pareto",
+]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-__all__ = ["Section", "add_legend", "make_panels", "scale_rmse", "scale_values"]
+__all__ = ["Section", "add_legend", "make_panels", "scale_log", "scale_rmse", "scale_values"]
 
 AxisName = Literal["x", "y"]
 
@@ -23,6 +23,10 @@ AxisName = Literal["x", "y"]
 MOST_COLUMNS = 3
 #: Numbers that span more than this factor go on a logarithmic axis.
 WIDE = 8.0
+#: A logarithmic axis of less than this factor gets evenly spaced labels.
+NARROW = 5.0
+#: Up to this factor between the largest and smallest number -> digits with a label.
+LOG_MARKS = ((50.0, (1.0, 2.0, 5.0)), (500.0, (1.0, 3.0)))
 #: A line of the legend, inches.
 LEGEND_LINE = 0.185
 
@@ -64,7 +68,7 @@ def make_panels(
     """
     n_columns = min(MOST_COLUMNS, len(names))
     n_rows = -(-len(names) // n_columns)
-    lines = sum(1 + len(section.entries) + 0.4 for section in sections if section.entries)
+    lines = sum(_n_lines(section) for section in sections if section.entries)
     height = max({1: 3.6, 2: 5.0}.get(n_rows, 2.3 * n_rows), LEGEND_LINE * lines + 0.3)
     if n_rows == 1 and n_columns > 1:
         height = max(3.0, LEGEND_LINE * lines + 0.3)
@@ -84,6 +88,12 @@ def make_panels(
         panel.grid(color="#E4E4E4", linewidth=0.5, zorder=0)
         panel.set_axisbelow(True)
     return figure, dict(zip(names, axes, strict=False))
+
+
+def _n_lines(section: Section) -> float:
+    """Lines of a section in the legend, with the space below it."""
+    texts = [section.heading, *(text for _, text in section.entries)]
+    return sum(1 + text.count("\n") for text in texts) + 0.9
 
 
 def scale_rmse(axes: Axes, name: AxisName, values: Sequence[float]) -> None:
@@ -109,6 +119,26 @@ def scale_rmse(axes: Axes, name: AxisName, values: Sequence[float]) -> None:
         _axis(axes, name).set_major_locator(MaxNLocator(6 if name == "y" else 4, steps=[1, 2, 2.5, 5, 10]))
         _axis(axes, name).set_major_formatter(_plain)
         _set_limits(axes, name, 0.0, 1.1 * high or 1.0)
+
+
+def scale_log(axes: Axes, name: AxisName, values: Sequence[float]) -> None:
+    """Make an axis logarithmic whatever the range, with labels enough to read it.
+
+    Parameters
+    ----------
+    axes, name
+        As for `scale_rmse`.
+    values
+        What is drawn along it, all positive.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = min(values), max(values)
+    _logarithmic(axes, name, next((marks for most, marks in LOG_MARKS if high / low <= most), (1.0,)))
+    margin = max((high / low) ** 0.1, 1.1)
+    if high / low < NARROW:
+        _axis(axes, name).set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    _set_limits(axes, name, low / margin, high * margin)
 
 
 def scale_values(axes: Axes, name: AxisName, values: Sequence[float], width: float) -> None:

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-__all__ = ["phonon_rmse_against_force_rmse", "rmse_against_n_sparse"]
+__all__ = [
+    "delta_section",
+    "phonon_rmse_against_force_rmse",
+    "rmse_against_n_sparse",
+    "size_section",
+    "symbol",
+    "wrapped",
+]
 
 PHONON_RMSE = "Phonon RMSE, mesh (THz)"
 FORCE_RMSE = "Force RMSE on\nthe test set (eV/Å)"
@@ -57,7 +64,7 @@ def rmse_against_n_sparse(benchmarks: Sequence[Raw]) -> Figure:
     points = points_of(found.shown)
     looks = Looks(points)
     with style.applied():
-        sections = [_family_section(looks, with_lines=True), _delta_section(looks), _note_section(found)]
+        sections = [_family_section(looks, with_lines=True), delta_section(looks), _note_section(found)]
         figure, axes = make_panels(panel_names(benchmarks), sections, (SPARSE_POINTS, PHONON_RMSE))
         for panel, members in _by_panel(axes, points):
             _draw_lines(panel, members, looks)
@@ -98,8 +105,8 @@ def phonon_rmse_against_force_rmse(benchmarks: Sequence[Raw]) -> Figure:
     with style.applied():
         sections = [
             _family_section(looks, with_lines=False),
-            _delta_section(looks),
-            _size_section(looks, points),
+            delta_section(looks),
+            size_section(looks, points),
             _trained_section(points),
             _note_section(found),
         ]
@@ -164,11 +171,13 @@ def _inside(colour: str, trained_on: bool | None) -> str:
     return colour if trained_on else "none"
 
 
-def _wrapped(text: str) -> str:
+def wrapped(text: str) -> str:
+    """A name over as many lines of the legend as it needs."""
     return "\n".join(textwrap.wrap(text, LEGEND_WIDTH)) or text
 
 
-def _symbol(marker: str, colour: str, **options: Any) -> Line2D:
+def symbol(marker: str, colour: str, **options: Any) -> Line2D:
+    """Handle of a legend entry that shows a marker alone."""
     from matplotlib.lines import Line2D
 
     return Line2D([], [], **{"marker": marker, "color": colour, "linestyle": "none", "markersize": 6.0, **options})
@@ -178,36 +187,38 @@ def _family_section(looks: Looks, *, with_lines: bool) -> Section:
     entries = []
     for family in looks.families:
         dashes = looks.dashes(family) if with_lines else "none"
-        symbol = _symbol(looks.marker(family), looks.colour(family, None), linestyle=dashes)
-        entries.append((symbol, _wrapped(family)))
+        handle = symbol(looks.marker(family), looks.colour(family, None), linestyle=dashes)
+        entries.append((handle, wrapped(family)))
     return Section("Training set", entries)
 
 
-def _delta_section(looks: Looks) -> Section:
+def delta_section(looks: Looks) -> Section:
+    """What the shades stand for."""
     grey = "#6E6E6E"
     return Section(
         "δ (eV)",
-        [(_symbol("s", looks.shade(grey, delta), markersize=7.0), number(delta)) for delta in looks.deltas],
+        [(symbol("s", looks.shade(grey, delta), markersize=7.0), number(delta)) for delta in looks.deltas],
     )
 
 
-def _size_section(looks: Looks, points: Sequence[Point]) -> Section:
+def size_section(looks: Looks, points: Sequence[Point]) -> Section:
+    """What the sizes stand for, some of many."""
     count = len(looks.sizes)
     steps = min(count, MOST_SIZES)
     picked = sorted({looks.sizes[round(i * (count - 1) / max(steps - 1, 1))] for i in range(steps)})
     entries = [
-        (_symbol("o", style.GREY, markersize=looks.area(size) ** 0.5, markerfacecolor="none"), f"{size:g}")
+        (symbol("o", style.GREY, markersize=looks.area(size) ** 0.5, markerfacecolor="none"), f"{size:g}")
         for size in picked
     ]
     if count and any(point.n_sparse is None for point in points):
-        entries.append((_symbol("o", style.GREY, markersize=looks.area(None) ** 0.5, markerfacecolor="none"), "none"))
+        entries.append((symbol("o", style.GREY, markersize=looks.area(None) ** 0.5, markerfacecolor="none"), "none"))
     return Section("Sparse points", entries)
 
 
 def _trained_section(points: Sequence[Point]) -> Section:
     states = {point.trained_on for point in points}
     entries = [
-        (_symbol("o", style.DARK, markerfacecolor=_inside(style.DARK, state)), text)
+        (symbol("o", style.DARK, markerfacecolor=_inside(style.DARK, state)), text)
         for state, text in TRAINED.items()
         if state in states
     ]

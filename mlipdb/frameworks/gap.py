@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -16,11 +16,11 @@ from mlipdb.frameworks.gap_checks import check_counts, check_output, check_run
 from mlipdb.frameworks.gap_command import CONFIG_FILE, GAP_FILE, TRAINING_FILE, gap_fit_words
 from mlipdb.frameworks.gap_hyperparameters import GapHyperparameters
 from mlipdb.frameworks.gap_log import GapLog, parse_log
+from mlipdb.frameworks.gap_training import fitted_frames, training_bytes
 from mlipdb.frameworks.gap_xml import GapXml, normalised_xml_hash
 from mlipdb.frameworks.process import ProgramRun, run_program
-from mlipdb.physics.extxyz import read_extxyz, write_extxyz
+from mlipdb.physics.extxyz import read_extxyz
 from mlipdb.physics.frames import Frame, frame_elements
-from mlipdb.physics.sigmas import atomwise_force_sigmas
 from mlipdb.version import __version__
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ class GAP:
         Parameters
         ----------
         data
-            The training set; its extxyz is what `gap_fit` reads, unless ``f`` asks for other
-            per-atom force sigmas.
+            The training set; its extxyz is what `gap_fit` reads, unless ``f``, ``own_sigmas`` or
+            ``config_types`` ask for other sigmas or fewer configurations.
         hyperparameters
             The hyperparameters.
         directory
@@ -94,7 +94,7 @@ class GAP:
         FitError
             ``reason`` is ``inconsistent_input``, ``not_finite``, ``no_isolated_atom``, ``crashed``,
             ``killed``, ``out_of_memory``, ``disk_full``, ``targets_mismatch``, ``no_environments``,
-            ``value_too_long`` or one of the reasons of `CalculatorError`.
+            ``unknown_config_type``, ``value_too_long`` or one of the reasons of `CalculatorError`.
         FitTimeoutError
             If it takes too long.
         FrameworkNotInstalledError
@@ -103,7 +103,8 @@ class GAP:
         executable = self.executable or find_gap_fit()
         frames = checked_frames(data)
         energies = isolated_energies(data, frames, hyperparameters)
-        training, n_atomwise = _training_bytes(data, frames, hyperparameters)
+        fitted = fitted_frames(frames, hyperparameters)
+        training, n_atomwise = training_bytes(data, fitted, hyperparameters)
         numbers = sorted({int(z) for frame in frames for z in frame.numbers})
 
         def make_words(without: Sequence[str] = ()) -> list[str]:
@@ -117,7 +118,7 @@ class GAP:
             log = parse_log(run.lines)
             check_run(run, timeout_s)
             check_counts(log, read_extxyz(training), run)
-            xml, xml_bytes = check_output(directory, frames, run)
+            xml, xml_bytes = check_output(directory, fitted, run)
         finally:
             _remove_temporary(directory)
         names = [GAP_FILE, *(term.side_file for term in xml.terms if term.side_file is not None)]
@@ -131,6 +132,7 @@ class GAP:
             log_tail=run.log_tail(),
             versions=_versions(log),
             details={
+                "config_types": hyperparameters.config_types,
                 "descriptors": _descriptor_details(xml, log, hyperparameters),
                 "descriptors_without_environments": empty,
                 "n_targets": dict(log.targets),
@@ -218,27 +220,6 @@ def isolated_energies(data: FitInput, frames: Sequence[Frame], hyperparameters: 
             reason="no_isolated_atom",
         )
     return {element: float(data.isolated_atom_energies[element]) for element in elements}
-
-
-def _training_bytes(data: FitInput, frames: Sequence[Frame], hyperparameters: GapHyperparameters) -> tuple[bytes, int]:
-    """Give the bytes to fit and the number of configurations with per-atom force sigmas.
-
-    ``f`` replaces the column where the training set has one; where no configuration has one, all
-    configurations but isolated atoms get it.
-    """
-    marked = [frame.force_sigmas is not None for frame in frames]
-    if hyperparameters.f is None or hyperparameters.floor is None:
-        return data.extxyz, sum(marked)
-    if not any(marked):
-        marked = [not frame.is_isolated_atom for frame in frames]
-    changed = []
-    for frame, mark in zip(frames, marked, strict=True):
-        if mark:
-            sigmas = atomwise_force_sigmas(frame.forces, hyperparameters.f, hyperparameters.floor)
-            changed.append(replace(frame, force_sigmas=sigmas))
-        else:
-            changed.append(frame)
-    return write_extxyz(changed), sum(marked)
 
 
 def _run_without_empty_terms(

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from mlipdb.frameworks.gap_options import (
     COMMON_DESCRIPTOR_OPTIONS,
@@ -20,6 +28,8 @@ from mlipdb.frameworks.gap_options import (
     check_options,
     near_miss,
 )
+from mlipdb.physics.frames import ISOLATED_ATOM
+from mlipdb.schemas import configuration
 
 __all__ = [
     "AngleDescriptor",
@@ -162,6 +172,14 @@ class GapHyperparameters(_Model):
         "where none does, for all but isolated atoms.",
     )
     floor: Positive | None = Field(None, description="Smallest |F| for f, eV/Angstrom; 0.01 unless given.")
+    own_sigmas: Literal["keep", "replace"] = Field(
+        "keep",
+        description="keep: sigmas that configurations bring win over those here; replace: those here (sigmas, f, "
+        "floor) take their place, but for the energy sigma of isolated atoms.",
+    )
+    config_types: list[configuration.ConfigType] | None = Field(
+        None, description="Which configurations of the training set are fitted, beside isolated atoms; null for all."
+    )
     seed: int = Field(1, ge=1, le=2**31 - 1, description="Random seed (rnd_seed); equal seeds give equal potentials.")
     sparse_jitter: Positive = Field(1e-8, description="Added to the diagonal of the sparse kernel matrix.")
     e0_method: Literal["isolated", "average"] = Field(
@@ -171,6 +189,17 @@ class GapHyperparameters(_Model):
     options: dict[str, OptionValue] = Field(
         default_factory=dict, description="Any further option of gap_fit, by its name."
     )
+
+    @field_validator("config_types")
+    @classmethod
+    def _one_form(cls, value: list[str] | None) -> list[str] | None:
+        if value is None:
+            return None
+        # Isolated atoms are always fitted, so naming them makes no other potential.
+        named = sorted(set(value) - {ISOLATED_ATOM})
+        if not named:
+            raise ValueError(f"name at least one config type besides {ISOLATED_ATOM}, or give null for all")
+        return named
 
     @model_validator(mode="after")
     def _check(self) -> GapHyperparameters:
@@ -182,6 +211,15 @@ class GapHyperparameters(_Model):
             object.__setattr__(self, "floor", 0.01)
         object.__setattr__(self, "options", check_options(self.options, FIT_OPTIONS, FIT_RESERVED, "gap_fit"))
         return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_says_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Potentials fitted before these were hyperparameters keep their keys.
+        content: dict[str, Any] = dump(self)
+        for name, without_effect in (("own_sigmas", "keep"), ("config_types", None)):
+            if name in content and content[name] == without_effect:
+                del content[name]
+        return content
 
     @property
     def descriptors(self) -> list[DescriptorBase]:

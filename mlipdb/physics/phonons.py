@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mlipdb.errors import IncompleteDisplacementSetError
+from mlipdb.errors import IncompleteDisplacementSetError, PhononError
 from mlipdb.physics.band_paths import band_path
 from mlipdb.physics.crystals import Crystal, build_crystal, to_ase
 from mlipdb.physics.displacements import (
@@ -36,9 +37,11 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 __all__ = [
+    "DisplacedCrystal",
     "PhononResult",
     "QPointSource",
     "compute_phonons",
+    "displaced_crystal",
     "frequencies_at",
     "phonons_from_forces",
     "phonopy_from_params",
@@ -190,18 +193,90 @@ def phonons_from_forces(
     PhononError
         Forces are not finite (reason ``bad_displacement``) or displacements do not fit.
     """
+    displaced = displaced_crystal(
+        unitcell, supercell_matrix, protocol, displacements=displacements, qpoints_from=qpoints_from
+    )
+    return displaced.phonons([forces(supercell) for supercell in displaced.supercells])
+
+
+@dataclass(frozen=True, slots=True)
+class DisplacedCrystal:
+    """A crystal and the supercells whose forces give its phonons.
+
+    Attributes
+    ----------
+    crystal
+        Set up for finite displacements.
+    displacements
+        (atom, vector) in the order of `ideal_supercell`, Angstrom.
+    supercells
+        One for each displacement, N atoms; last the undisplaced one where its forces are
+        needed (``plus_minus: never``), which otherwise cancel.
+    """
+
+    crystal: Crystal
+    displacements: Sequence[tuple[int, Floats]]
+    supercells: Sequence[Atoms]
+    protocol: PhononProtocol
+    qpoints_from: QPointSource | None
+
+    def phonons(self, forces: Sequence[Floats]) -> PhononResult:
+        """Phonons from the forces of `supercells`; may be called for one set of forces after another.
+
+        Parameters
+        ----------
+        forces
+            Of each supercell, shape (N, 3), eV/Angstrom.
+
+        Raises
+        ------
+        PhononError
+            Forces are not finite (reason ``bad_displacement``) or displacements do not fit.
+        """
+        arrays = [np.array(values) for values in forces]
+        if len(arrays) != len(self.supercells):
+            raise PhononError(f"{len(arrays)} sets of forces were given for {len(self.supercells)} supercells")
+        count = len(self.displacements)
+        records = [
+            DisplacementRecord(atom, np.array(vector), values, f"{number:05d}")
+            for number, ((atom, vector), values) in enumerate(
+                zip(self.displacements, arrays[:count], strict=True), start=1
+            )
+        ]
+        residual = arrays[count] if len(arrays) > count else None
+        # What phonopy computes it binds to its own object; cells and symmetry, which take longest, are only read.
+        crystal = replace(self.crystal, phonopy=copy(self.crystal.phonopy))
+        return _phonons(crystal, records, self.protocol, residual, self.qpoints_from)
+
+
+def displaced_crystal(
+    unitcell: Atoms,
+    supercell_matrix: NDArray[np.int64],
+    protocol: PhononProtocol,
+    *,
+    displacements: Sequence[tuple[int, NDArray[np.float64]]] | None = None,
+    qpoints_from: QPointSource | None = None,
+) -> DisplacedCrystal:
+    """Find the supercells whose forces phonons need.
+
+    Parameters
+    ----------
+    unitcell, supercell_matrix, protocol, displacements, qpoints_from
+        As in `phonons_from_forces`.
+    """
     primitive_matrix = None if qpoints_from is None else qpoints_from.primitive_matrix
     crystal = build_crystal(unitcell, supercell_matrix, protocol.symprec, primitive_matrix)
     if displacements is None:
         needed = expected_displacements(crystal, protocol)
         displacements = [(entry.atom, np.array(entry.vector)) for entry in needed]
-    records = []
-    for count, (atom, vector) in enumerate(displacements, start=1):
+    supercells = []
+    for atom, vector in displacements:
         supercell = crystal.supercell.copy()
         supercell.positions[atom] += vector
-        records.append(DisplacementRecord(atom, np.array(vector), np.array(forces(supercell)), f"{count:05d}"))
-    residual = np.array(forces(crystal.supercell.copy())) if protocol.plus_minus == "never" else None
-    return _phonons(crystal, records, protocol, residual, qpoints_from)
+        supercells.append(supercell)
+    if protocol.plus_minus == "never":
+        supercells.append(crystal.supercell.copy())
+    return DisplacedCrystal(crystal, list(displacements), supercells, protocol, qpoints_from)
 
 
 def _phonons(

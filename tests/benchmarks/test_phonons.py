@@ -12,8 +12,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
-from mlipdb.benchmarks.phonons import PhononBenchmark, PhononBenchmarkResult, PhononReference
+from mlipdb.benchmarks.phonons import FixedCell, PhononBenchmark, PhononBenchmarkResult, PhononReference
 from mlipdb.benchmarks.relaxation import evaluate_forces, relax
+from mlipdb.errors import PhononError
 from mlipdb.physics.phonons import phonons_from_forces
 from mlipdb.physics.symmetry import symmetrise
 from mlipdb.schemas.phonon_protocol import PhononProtocol
@@ -156,6 +157,65 @@ def test_failures_are_results() -> None:
     assert (slow.status, slow.reason) == ("failed", "not_converged")
     assert slow.structure_errors is None
     assert slow.reference_stability == reference.stability
+
+
+FIXED = PROTOCOL.model_copy(update={"relax": "none"})
+
+
+def forces_of(cell: FixedCell, calculator: Any) -> list[Any]:
+    return [evaluate_forces(atoms, calculator) for atoms in (cell.unitcell, *cell.supercells)]
+
+
+@pytest.mark.parametrize("changes", [{}, {"plus_minus": "never"}])
+def test_given_forces_give_what_a_run_at_the_fixed_cell_gives(changes: dict[str, Any]) -> None:
+    protocol = FIXED.model_copy(update=changes)
+    matrix = np.diag([3, 3, 2])
+    reference = reference_of(EMT(), bulk("Cu", "hcp", a=2.6, c=4.1), matrix, PROTOCOL.model_copy(update=changes))
+    cell = FixedCell(reference, protocol)
+    # The undisplaced supercell is asked for where its forces do not cancel.
+    assert len(cell.supercells) == len(reference.displacements) + (protocol.plus_minus == "never")
+    potentials = [EMT(), LennardJones(epsilon=0.4, sigma=2.3, rc=6.0, smooth=True), EMT()]
+    # One after the other on the same cell: none may see what another left.
+    found = [cell.result_from_forces(forces_of(cell, potential)) for potential in potentials]
+    for potential, given in zip(potentials, found, strict=True):
+        run = PhononBenchmark().run(potential, reference, protocol)
+        assert given.status == run.status == "complete"
+        assert given.phonons is not None
+        assert run.phonons is not None
+        # To the last bit.
+        assert given.phonons.mesh == run.phonons.mesh
+        assert given.phonons.band_structure == run.phonons.band_structure
+        assert given.phonons.dos == run.phonons.dos
+        assert given.phonons.phonopy_params == run.phonons.phonopy_params
+        for name in ("mesh_errors", "path_errors", "dos_error", "thermal_errors", "structure_errors", "stability"):
+            assert getattr(given, name) == getattr(run, name)
+        assert given.structure_errors is not None
+        assert (given.structure_errors.volume_error, given.structure_errors.relax_steps) == (0.0, 0)
+        assert given.structure_errors.pressure_at_reference is None
+    assert found[0].mesh_errors == found[2].mesh_errors != found[1].mesh_errors
+
+
+def test_a_potential_against_itself_at_the_fixed_cell() -> None:
+    reference = reference_of(EMT(), bulk("Cu", a=3.6, cubic=True), np.diag([2, 2, 2]), PROTOCOL)
+    assert all_zero(PhononBenchmark().run(EMT(), reference, FIXED))
+
+
+def test_given_forces_that_are_no_numbers_are_a_failed_result() -> None:
+    reference = reference_of(EMT(), bulk("Cu", a=3.6), 2 * np.eye(3, dtype=int), PROTOCOL)
+    cell = FixedCell(reference, FIXED)
+    forces = forces_of(cell, EMT())
+    bad = cell.result_from_forces([forces[0], *(np.full_like(values, np.inf) for values in forces[1:])])
+    assert (bad.status, bad.reason) == ("failed", "not_finite")
+    assert bad.structure_errors is not None
+    run = PhononBenchmark().run(FailsInSupercells(), reference, FIXED)
+    assert (run.status, run.reason, run.message) == (bad.status, bad.reason, bad.message)
+    assert run.structure_errors == bad.structure_errors
+    bad = cell.result_from_forces([np.full_like(forces[0], np.nan), *forces[1:]])
+    assert (bad.reason, bad.structure_errors) == ("not_finite", None)
+    with pytest.raises(PhononError, match=r"0 sets of forces were given for 1 supercells"):
+        cell.result_from_forces(forces[:1])
+    # What failed leaves no trace.
+    assert cell.result_from_forces(forces).status == "complete"
 
 
 def test_a_programming_error_is_raised() -> None:

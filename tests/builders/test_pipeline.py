@@ -106,6 +106,7 @@ def test_documents_as_users_query_them(finished: Any) -> None:
         for doc in potentials:
             assert doc["fit"]["command"][0].endswith("gap_fit")
             assert doc["fit"]["wall_time_s"] > 0
+            assert doc["evaluation_time_ms"] > 0
             assert doc["fit"]["peak_memory_mb"] > 1
             assert "quippy-ase" in doc["builder_meta"]["versions"]
             assert doc["errors"]["test"]["overall"]["force_rmse"] > 0

@@ -31,7 +31,9 @@ def test_demo_from_nothing_to_figures(tmp_path: Path) -> None:
         assert "70 added" in out
         assert "reference" in out
         figures = {path.name for path in (folder / "figures").iterdir()}
-        assert figures == {*(f"bands-{name}.png" for name in MATERIALS), "rmse-n-sparse.png", "rmse-force.png"}
+        scatter = {"rmse-n-sparse.png", "rmse-force.png"}
+        study = {"study-heat-mesh-rmse.png", "study-pareto-mesh-rmse.png"}
+        assert figures == {*(f"bands-{name}.png" for name in MATERIALS), *scatter, *study}
         project = ("--project", str(folder))
         runs = json.loads(mlipdb(*project, "find", "phonon_benchmarks", "--sort", "mesh.rmse", "--json"))
         assert len(runs) == 60

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from studies import make_study
 
 
 @pytest.fixture
@@ -33,3 +34,77 @@ def test_figures_of_nothing(shell: Any, finished: Any, tmp_path: Path) -> None:
     assert answer.code == 1
     assert not (tmp_path / "a.png").exists()
     assert shell("plot", "bands", "diamond", "-o", tmp_path / "a.docx").code == 2
+
+
+@pytest.fixture
+def grid(bench: Any) -> Any:
+    """A project with the documents of a study."""
+    potentials, benchmarks = make_study()
+    bench.database.collection("potentials").insert_many(potentials)
+    bench.database.collection("phonon_benchmarks").insert_many(benchmarks)
+    materials = [
+        {"material_id": f"mat-{name}", "names": [name], "state": "complete"} for name in ("diamond", "bc8", "st12")
+    ]
+    bench.database.collection("materials").insert_many(materials)
+    return bench
+
+
+def test_the_figures_of_a_study(shell: Any, grid: Any, tmp_path: Path) -> None:
+    answer = shell("plot", "study")
+    folder = grid.directory / "figures"
+    assert answer.code == 0
+    assert answer.out == f"{folder}/study-heat-mesh-rmse.png\n{folder}/study-pareto-mesh-rmse.png\n"
+    assert all(Path(line).read_bytes().startswith(b"\x89PNG") for line in answer.out.splitlines())
+    chosen = ("--fit", "gap", "--training-set", "full", "--metric", "path.rmse", "--material", "diamond")
+    answer = shell("plot", "study", *chosen, "--format", "svg", "--output-dir", tmp_path / "x")
+    names = [path.name for path in sorted((tmp_path / "x").iterdir())]
+    assert names == [f"study-{name}-path-rmse-gap-full-diamond.svg" for name in ("heat", "pareto")]
+    assert shell("plot", "study", "--metric", "force_rmse", "--where", "n_sparse>9999").code == 0
+
+
+def test_the_front_for_programs(shell: Any, grid: Any) -> None:
+    rows = shell("plot", "study", "--json", "--training-set", "rattled").json
+    assert [row["n_sparse"] for row in rows] == [100, 200, 400]
+    assert rows[0] == {
+        "potential_id": rows[0]["potential_id"],
+        "training_set": "rattled",
+        "n_sparse": 100,
+        "delta": 0.5,
+        "f": 0.05,
+        "metric": "mesh.rmse",
+        "value": pytest.approx(0.6),
+        "evaluation_time_ms": pytest.approx(1.0),
+    }
+
+
+def test_all_figures_include_a_grid(shell: Any, grid: Any) -> None:
+    grid.database.collection("phonon_benchmarks").insert_one(
+        {**grid.docs("phonon_benchmarks")[0], "benchmark_id": "bm-other", "protocol_id": "protocol-2"}
+    )
+    answer = shell("plot", "all", "--format", "svg")
+    assert answer.code == 0, answer.err
+    lines = answer.out.split()
+    names = sorted(Path(line).name for line in lines if "study" in line)
+    assert names == [f"study-{name}-mesh-rmse-protocol-{n}.svg" for name in ("heat", "pareto") for n in (1, 2)]
+    answer = shell("plot", "study")
+    assert answer.code == 1
+    assert "2 protocols" in answer.err
+    assert shell("plot", "study", "--where", "protocol_id=protocol-1").code == 0
+
+
+def test_wrong_names_in_a_study(shell: Any, bench: Any, grid: Any) -> None:
+    for words, meant in (
+        (("--fit", "gab"), "did you mean gap"),
+        (("--training-set", "ratled"), "did you mean rattled"),
+        (("--metric", "path.rms"), "did you mean path.rmse"),
+        (("--material", "graphite"), "nothing is called 'graphite'"),
+    ):
+        answer = shell("plot", "study", *words)
+        assert answer.code == 2
+        assert meant in answer.err
+    grid.database.collection("phonon_benchmarks").delete_many({})
+    answer = shell("plot", "study")
+    assert (answer.code, "there are no phonon benchmarks" in answer.err) == (1, True)
+    grid.database.collection("potentials").delete_many({})
+    answer = shell("plot", "study", "--fit", "gab")
+    assert (answer.code, "there are no potentials" in answer.err) == (1, True)

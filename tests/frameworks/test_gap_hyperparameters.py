@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -78,3 +79,36 @@ def test_defaults_are_a_soap_alone() -> None:
     assert [descriptor.kind for descriptor in hyperparameters.descriptors] == ["soap"]
     with pytest.raises(ValidationError, match="frozen"):
         hyperparameters.seed = 2
+
+
+def test_config_types_have_one_form() -> None:
+    one = dump({"config_types": ["rattled", "bulk", "isolated_atom", "rattled"], "own_sigmas": "replace"})
+    assert one == dump({"own_sigmas": "replace", "config_types": ["bulk", "rattled"]})
+    assert dump(json.loads(one)) == one
+    assert json.loads(one)["config_types"] == ["bulk", "rattled"]
+
+
+def test_what_says_nothing_is_not_dumped() -> None:
+    """Potentials fitted before these were hyperparameters keep their keys."""
+    plain = dump({})
+    assert dump({"own_sigmas": "keep", "config_types": None}) == plain
+    assert not {"own_sigmas", "config_types"} & set(json.loads(plain))
+    # The hash of the dump that the first version made.
+    assert (
+        hashlib.sha256(plain.encode()).hexdigest() == "feb1f280651027073675d50cbfb9623abdb7691ea1282b2e46b40d2c3fd1a162"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([], "at least one config type besides isolated_atom"),
+        (["isolated_atom"], "at least one config type besides isolated_atom"),
+        (["ratled"], "'rattled'"),
+        ("bulk", "valid list"),
+    ],
+)
+def test_config_types_that_are_refused(value: Any, said: str) -> None:
+    with pytest.raises(ValidationError, match=said) as caught:
+        GapHyperparameters(config_types=value)
+    assert caught.value.errors()[0]["loc"][0] == "config_types"

@@ -7,8 +7,11 @@ import signal
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from mlipdb.work_progress import report_progress
 
 Raw = dict[str, Any]
 
@@ -51,8 +54,35 @@ def killed_with_a_folder(item: Raw) -> Raw:
     return item
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def wait_with_a_folder(item: Raw) -> Raw:
     with tempfile.TemporaryDirectory() as folder:
+        report_progress("waiting", 1, 2)
+        wait_for(lambda: any(Path(folder).parent.glob("progress-*.json")))
         Path(item["log"]).write_text(f"{os.getpid()} {folder}")
         time.sleep(120)
     return item
+
+
+def report(item: Raw) -> Raw:
+    """Report steps, wait until the last of them was seen, then end as the item says."""
+    seen = Path(item["folder"]) / f"seen-{item['label']}"
+    for done in range(1, item["steps"] + 1):
+        report_progress("counting", done, item["steps"])
+    wait_for(seen.exists)
+    if item.get("after") is not None:
+        wait_for((Path(item["folder"]) / item["after"]).exists)
+        report_progress("going on", 1, 1)
+        wait_for((Path(item["folder"]) / f"on-{item['label']}").exists)
+    marker = Path(item["folder"]) / f"killed-{item['label']}"
+    if item.get("how") == "kill" or (item.get("how") == "once" and not marker.exists()):
+        marker.touch()
+        seen.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"label": item["label"], "done": True}

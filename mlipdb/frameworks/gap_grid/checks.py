@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from mlipdb.errors import FitError
 from mlipdb.frameworks.gap_grid.assembly import MAX_BLOCK_ROWS, ROWS_KEPT
-from mlipdb.frameworks.gap_grid.points import StudyOptions, StudyPoint, can_share
+from mlipdb.frameworks.gap_grid.points import StudyOptions, StudyPoint, can_share, eligible_config_types
 from mlipdb.frameworks.gap_grid.targets import Group, Weighting, frame_rows
-from mlipdb.physics.frames import Frame
+from mlipdb.frameworks.gap_training import check_config_types
+from mlipdb.physics.frames import ISOLATED_ATOM, Frame
 
 __all__ = ["MemoryPlan", "check_points", "find_duplicates", "memory_plan", "sparse_config_types"]
 
@@ -48,9 +49,7 @@ def check_points(points: Sequence[StudyPoint]) -> None:
                 raise FitError(f"{name} is {value}; it must be a number above zero", reason="zero_sigma")
 
 
-def sparse_config_types(
-    frames: Sequence[Frame], points: Sequence[StudyPoint], sparse_from: Literal["any", "every"]
-) -> set[str]:
+def sparse_config_types(frames: Sequence[Frame], points: Sequence[StudyPoint], options: StudyOptions) -> set[str]:
     """Config types whose environments may become sparse points.
 
     Raises
@@ -61,23 +60,21 @@ def sparse_config_types(
     """
     there = {frame.config_type for frame in frames}
     marked = {frame.config_type for frame in frames if frame.force_sigmas is not None}
-    selected = [there if point.config_types is None else set(point.config_types) for point in points]
-    for point, types in zip(points, selected, strict=True):
-        unknown = sorted(types - there)
-        if unknown or not types:
-            raise FitError(
-                f"the training set has no configurations of type {', '.join(unknown) or '(none named)'}; it has "
-                f"{', '.join(sorted(there))}",
-                reason="unknown_config_type",
-            )
+    for point in points:
+        types = there if point.config_types is None else point.config_types
+        check_config_types(types, frames)
         if point.hyperparameters.f is not None and marked and not marked & types:
             raise FitError(
                 f"f applies to configurations with per-atom sigmas, of which the types {', '.join(sorted(types))} "
                 "have none; fit these apart",
                 reason="cannot_share",
             )
-    left = set.union(*selected) if sparse_from == "any" else set.intersection(*selected)
-    if not left:
+    eligible: set[str] | None = eligible_config_types(points, options.sparse_from)
+    if options.sparse_config_types is not None:
+        check_config_types(options.sparse_config_types, frames)
+        eligible = {*options.sparse_config_types, ISOLATED_ATOM}
+    left = there if eligible is None else eligible & there
+    if not left - {ISOLATED_ATOM} and there - {ISOLATED_ATOM}:
         raise FitError("no config type is fitted by every point; choose sparse_from=any", reason="unknown_config_type")
     return left
 

@@ -113,9 +113,10 @@ def _choose(
     kept = distinct(x)
     if count > len(kept):
         symbol = chemical_symbols()[term.number]
+        types = ", ".join(sorted({frame.config_type for frame in frames}))
         raise FitError(
-            f"n_sparse is {count}, but the training set has only {len(kept)} distinct environments of {symbol} "
-            f"({len(x)} with those equal by symmetry); choose n_sparse up to {len(kept)}",
+            f"n_sparse is {count}, but the configurations of type {types} have only {len(kept)} distinct "
+            f"environments of {symbol} ({len(x)} with those equal by symmetry); choose n_sparse up to {len(kept)}",
             reason="too_many_sparse_points",
         )
     origins = [

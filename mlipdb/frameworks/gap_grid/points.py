@@ -15,7 +15,7 @@ from mlipdb.frameworks.gap_command import descriptor_strings
 from mlipdb.frameworks.gap_grid.soap import Term
 from mlipdb.frameworks.gap_grid.sparse_points import SparseOrder
 from mlipdb.frameworks.gap_hyperparameters import GapHyperparameters, SoapDescriptor
-from mlipdb.physics.frames import chemical_symbols
+from mlipdb.physics.frames import ISOLATED_ATOM, chemical_symbols
 
 __all__ = [
     "SPARSE_ORDERS",
@@ -23,6 +23,7 @@ __all__ = [
     "StudyPoint",
     "as_points",
     "can_share",
+    "eligible_config_types",
     "partition",
     "scale_warning",
     "study_terms",
@@ -58,7 +59,8 @@ class StudyPoint:
     hyperparameters
         As for a fit by `gap_fit`.
     config_types
-        Which configurations of the training set are fitted; None for all.
+        Which configurations of the training set are fitted, these alone; None for what the
+        hyperparameters say, with isolated atoms.
     n_sparse, delta
         Sparse points and delta (eV) of the SOAP around each element, by symbol, where they differ
         from ``hyperparameters.soap``.
@@ -68,6 +70,19 @@ class StudyPoint:
     config_types: frozenset[str] | None = None
     n_sparse: Mapping[str, int] = field(default_factory=dict)
     delta: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        named = self.hyperparameters.config_types
+        if named is None:
+            return
+        if self.config_types is None:
+            object.__setattr__(self, "config_types", frozenset({*named, ISOLATED_ATOM}))
+        elif self.config_types - {ISOLATED_ATOM} != set(named):
+            raise FitError(
+                f"the point names the config types {', '.join(sorted(self.config_types))}, but its hyperparameters "
+                f"{', '.join(named)}; name them once",
+                reason="cannot_share",
+            )
 
     @property
     def soap(self) -> SoapDescriptor:
@@ -122,6 +137,9 @@ class StudyOptions:
     sparse_from
         Whether environments of config types that only some points fit may become sparse points
         (``any``), or only those of the types that every point fits (``every``).  Changes potentials.
+    sparse_config_types
+        Config types whose environments may become sparse points, in place of what ``sparse_from``
+        gives for the points at hand; beside isolated atoms.  Changes potentials.
     max_jitter
         Largest jitter, relative to delta^2, that is tried where a kernel matrix is singular.
     """
@@ -132,6 +150,7 @@ class StudyOptions:
     checkpoint_s: float = 60.0
     sparse_order: SparseOrder | None = None
     sparse_from: Literal["any", "every"] = "any"
+    sparse_config_types: frozenset[str] | None = None
     max_jitter: float = 1e-5
 
 
@@ -165,7 +184,7 @@ def can_share(points: Sequence[StudyPoint | GapHyperparameters]) -> str | None:
         other = _shared_part(point)
         differing = sorted(name for name in first if first[name] != other[name])
         if differing:
-            return f"the points differ in {', '.join(differing)}, which changes descriptors or kernels"
+            return f"the points differ in {', '.join(differing)}, which changes descriptors, kernels or targets"
     return None
 
 
@@ -212,7 +231,31 @@ def _obstacle(settings: GapHyperparameters) -> str | None:
 
 def _shared_part(point: StudyPoint) -> dict[str, Any]:
     soap = point.soap.model_dump(mode="json", exclude={"n_sparse", "delta"})
-    return {**soap, "seed": point.hyperparameters.seed}
+    return {**soap, "seed": point.hyperparameters.seed, "own_sigmas": point.hyperparameters.own_sigmas}
+
+
+def eligible_config_types(
+    points: Sequence[StudyPoint | GapHyperparameters], sparse_from: Literal["any", "every"]
+) -> set[str] | None:
+    """Config types whose environments may become sparse points, as far as the points tell.
+
+    Parameters
+    ----------
+    points
+        At least one.
+    sparse_from
+        See `StudyOptions`.
+
+    Returns
+    -------
+    set of str or None
+        None for all that the training set has.
+    """
+    named = [point.config_types for point in as_points(points)]
+    given = [set(types) for types in named if types is not None]
+    if not given or (sparse_from == "any" and len(given) < len(named)):
+        return None
+    return set.union(*given) if sparse_from == "any" else set.intersection(*given)
 
 
 def study_terms(point: StudyPoint, numbers: Sequence[int]) -> list[Term]:
@@ -236,6 +279,11 @@ def scale_warning(points: Sequence[StudyPoint | GapHyperparameters]) -> str | No
     Multiplying delta and every sigma by one number leaves all predictions as they are (but for the
     jitter), so of such a scan only the ratios count.
 
+    Parameters
+    ----------
+    points
+        Whose configurations bring no sigmas that are kept, but for isolated atoms.
+
     Returns
     -------
     str or None
@@ -249,6 +297,7 @@ def scale_warning(points: Sequence[StudyPoint | GapHyperparameters]) -> str | No
         force = sigmas.force if settings.f is None else settings.f
         shape = (
             point.config_types,
+            settings.own_sigmas,
             tuple(sorted(point.n_sparse.items())),
             point.soap.n_sparse if isinstance(point.soap.n_sparse, int) else None,
             tuple((symbol, _rounded(value / delta)) for symbol, value in sorted(point.delta.items())),
@@ -266,9 +315,11 @@ def scale_warning(points: Sequence[StudyPoint | GapHyperparameters]) -> str | No
         return None
     total = sum(len(set(members)) for members in wasteful)
     ratios = sum(len({_rounded(scale / delta) for delta, scale in members}) for members in wasteful)
+    replaced = any(point.hyperparameters.own_sigmas == "replace" for point in as_points(points))
+    but = " but for the energy sigma that isolated atoms keep," if replaced else ""
     return (
         f"{total} points scan delta and all sigmas together as two axes, but predictions depend on their ratio "
-        f"alone, of which there are {ratios}; scan one of the two, or the ratios between energy, force and virial "
+        f"alone,{but} of which there are {ratios}; scan one of the two, or the ratios between energy, force and virial "
         "sigmas"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,7 +49,14 @@ class Potentials:
     weights: list[FloatArray]
     isolated_atom_energies: list[Mapping[int, float]]
 
-    def predict(self, frames: Sequence[Frame], *, processes: int = 1) -> list[list[Prediction]]:
+    def predict(
+        self,
+        frames: Sequence[Frame],
+        *,
+        processes: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+        finite: bool = True,
+    ) -> list[list[Prediction]]:
         """Energies, forces and stresses of all potentials.
 
         Parameters
@@ -58,6 +65,11 @@ class Potentials:
             The frames; their labels are not looked at.
         processes
             Worker processes; 1 for none besides this one.
+        progress
+            Gets how many frames are done, and how many there are.
+        finite
+            Refuse NaN and infinity; else they are given as they are, and one potential that gives them
+            leaves the others alone.
 
         Returns
         -------
@@ -68,11 +80,16 @@ class Potentials:
         Raises
         ------
         CalculatorError
-            If a frame has an element that is not one of the potentials', or a result is not finite.
+            If a frame has an element that is not one of the potentials', or a result is not ``finite``.
         """
         self._check_elements(frames)
-        results = map_frames(_predict, self, frames, processes=processes, usage=Usage(), label="the predictions")
-        by_frame = list(results)
+        work = _predict if finite else _predict_any
+        results = map_frames(work, self, frames, processes=processes, usage=Usage(), label="the predictions")
+        by_frame = []
+        for result in results:
+            by_frame.append(result)
+            if progress is not None:
+                progress(len(by_frame), len(frames))
         return [[of_frame[p] for of_frame in by_frame] for p in range(len(self.isolated_atom_energies))]
 
     def _check_elements(self, frames: Sequence[Frame]) -> None:
@@ -88,6 +105,18 @@ class Potentials:
 
 
 def _predict(potentials: Potentials, frame: Frame) -> list[Prediction]:
+    predictions = _predict_any(potentials, frame)
+    for found in predictions:
+        if not all(
+            np.all(np.isfinite(part)) for part in (found.energy, found.forces, found.stress) if part is not None
+        ):
+            raise CalculatorError(
+                f"configuration {frame.configuration_id!r}: a potential gives NaN or infinity", reason="not_finite"
+            )
+    return predictions
+
+
+def _predict_any(potentials: Potentials, frame: Frame) -> list[Prediction]:
     count = len(potentials.isolated_atom_energies)
     energies = np.zeros(count)
     forces = np.zeros((count, frame.n_atoms, 3))
@@ -138,10 +167,6 @@ def _prediction(
     if all(frame.pbc):
         symmetric = -(virial + virial.T) / (2 * frame.volume)
         stress = symmetric[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-    if not (np.isfinite(total) and np.all(np.isfinite(forces)) and (stress is None or np.all(np.isfinite(stress)))):
-        raise CalculatorError(
-            f"configuration {frame.configuration_id!r}: a potential gives NaN or infinity", reason="not_finite"
-        )
     return Prediction(energy=total, forces=forces, stress=stress)
 
 

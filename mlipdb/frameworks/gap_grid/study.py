@@ -34,6 +34,7 @@ from mlipdb.frameworks.gap_grid.solve import PointSystem, Solution, Solver
 from mlipdb.frameworks.gap_grid.targets import Group, group_sigma, make_weighting
 from mlipdb.frameworks.gap_grid.xml_writer import SideFile, XmlTerm, side_file, write_gap_xml
 from mlipdb.frameworks.gap_hyperparameters import GapHyperparameters
+from mlipdb.frameworks.gap_training import without_own_sigmas
 from mlipdb.frameworks.gap_xml import normalised_xml_hash
 from mlipdb.physics.frames import Frame, chemical_symbols
 from mlipdb.version import __version__
@@ -105,6 +106,8 @@ def run_study(
     settings = options or StudyOptions()
     check_points(study)
     frames = checked_frames(data)
+    if study[0].hyperparameters.own_sigmas == "replace":
+        frames = without_own_sigmas(frames)
     if not directory.is_dir():
         raise FitError(f"the directory {directory.name!r} for the study does not exist", reason="no_directory")
     steps = _Study(data, frames, study, directory, settings, progress or _silent)
@@ -137,7 +140,7 @@ class _Study:
         self._numbers = sorted({int(number) for frame in frames for number in frame.numbers})
         self._terms = study_terms(points[0], self._numbers)
         self._weighting = make_weighting(frames, points)
-        self._types = sparse_config_types(frames, points, options.sparse_from)
+        self._types = sparse_config_types(frames, points, options)
         self._counts = [max(point.tier(number) for point in points) for number in self._numbers]
         # More than there are environments is refused later, with their number.
         there = [sum(int((frame.numbers == number).sum()) for frame in frames) for number in self._numbers]
@@ -168,6 +171,7 @@ class _Study:
         soap = self._points[0].soap.model_dump(mode="json", exclude={"n_sparse", "delta", "sparse_method"})
         content = {
             "extxyz": hashlib.sha256(data.extxyz).hexdigest(),
+            "own_sigmas": self._points[0].hyperparameters.own_sigmas,
             "soap": soap,
             "energies": {str(number): energy for number, energy in self._energies.items()},
             "weighting": [self._weighting.floors, self._weighting.flat, self._weighting.by_column],
@@ -318,6 +322,16 @@ class _Study:
         self._checkpoint.commit()
         return record
 
+    def _some_sigmas_stay(self) -> bool:
+        """Whether configurations other than isolated atoms have sigmas that no point changes."""
+        return any(
+            frame.energy_sigma is not None
+            or frame.virial_sigma is not None
+            or (frame.force_sigmas is not None and self._weighting.flat)
+            for frame in self._frames
+            if not frame.is_isolated_atom
+        )
+
     def _result(
         self,
         records: Sequence[Mapping[str, Any]],
@@ -326,7 +340,7 @@ class _Study:
         shared_used: Mapping[str, float],
     ) -> StudyResult:
         warnings = find_duplicates(self._frames)
-        scan = scale_warning(self._points)
+        scan = None if self._some_sigmas_stay() else scale_warning(self._points)
         if scan is not None:
             warnings.append(scan)
         shared = {

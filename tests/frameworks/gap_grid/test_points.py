@@ -9,7 +9,7 @@ import pytest
 from mlipdb.errors import FitError
 from mlipdb.frameworks.gap_command import descriptor_strings
 from mlipdb.frameworks.gap_grid import StudyPoint, can_share, partition, scale_warning
-from mlipdb.frameworks.gap_grid.points import study_terms
+from mlipdb.frameworks.gap_grid.points import eligible_config_types, study_terms
 from mlipdb.frameworks.gap_hyperparameters import GapHyperparameters
 
 
@@ -66,6 +66,9 @@ def test_partition() -> None:
     assert "two-body" in left[1]
     assert all(can_share([points[i] for i in study]) is None for study in studies)
     assert partition([]) == ([], {})
+    mixed = [gap(), gap(own_sigmas="replace"), gap(config_types=["bulk"]), gap(own_sigmas="replace", f=0.1)]
+    assert partition(mixed)[0] == [[0, 2], [1, 3]]
+    assert "own_sigmas" in str(can_share(mixed))
 
 
 def test_delta_and_sigma_as_two_axes() -> None:
@@ -105,3 +108,40 @@ def test_keys_and_what_a_study_cannot_take() -> None:
         StudyPoint(gap(soap=None, two_body={})).tier(14)
     with pytest.raises(FitError, match="by config type"):
         StudyPoint(gap(soap={"n_sparse": {"bulk": 3}})).tier(14)
+
+
+def test_config_types_of_hyperparameters_come_with_isolated_atoms() -> None:
+    settings = gap(config_types=["rattled", "bulk"])
+    point = StudyPoint(settings)
+    assert point.config_types == {"isolated_atom", "bulk", "rattled"}
+    assert StudyPoint(settings, config_types=frozenset({"bulk", "rattled", "isolated_atom"})).key == point.key
+    assert StudyPoint(gap()).config_types is None
+    with pytest.raises(FitError, match=r"names the config types strained, but its hyperparameters bulk, rattled"):
+        StudyPoint(settings, config_types=frozenset({"strained"}))
+
+
+def test_whose_environments_may_become_sparse_points() -> None:
+    whole, bulk, both = gap(), gap(config_types=["bulk"]), gap(config_types=["bulk", "rattled"])
+    for policy in ("any", "every"):
+        assert eligible_config_types([whole, whole], policy) is None
+    assert eligible_config_types([bulk, both], "any") == {"isolated_atom", "bulk", "rattled"}
+    assert eligible_config_types([bulk, both], "every") == {"isolated_atom", "bulk"}
+    assert eligible_config_types([whole, both], "any") is None
+    assert eligible_config_types([whole, both], "every") == {"isolated_atom", "bulk", "rattled"}
+
+
+def test_a_scan_of_replaced_sigmas_within_one_subset() -> None:
+    def point(delta: float, scale: float, own: str, types: list[str] | None) -> GapHyperparameters:
+        sigmas = {"energy": 0.001 * scale, "force": 0.05 * scale, "virial": 0.02 * scale}
+        return gap(soap={"delta": delta}, sigmas=sigmas, own_sigmas=own, config_types=types)
+
+    scan = [(delta, scale) for delta in (1.0, 2.0) for scale in (1.0, 2.0)]
+    warning = scale_warning([point(*pair, "replace", ["bulk"]) for pair in scan])
+    assert warning is not None
+    assert "4 points" in warning
+    assert "but for the energy sigma that isolated atoms keep" in warning
+    # Points that fit other data, or keep what configurations bring, are no scan of one axis.
+    first, second = (point(1.0, 1.0, "replace", ["bulk"]), point(2.0, 2.0, "replace", ["rattled"]))
+    assert scale_warning([first, second]) is None
+    assert scale_warning([first, point(2.0, 2.0, "keep", ["bulk"])]) is None
+    assert scale_warning([first, point(2.0, 2.0, "replace", ["bulk"])]) is not None
