@@ -75,6 +75,8 @@ class DocumentBuilder(Builder):  # type: ignore[misc]  # maggma ships no types
             chunk_size=chunk_size,
         )
         self.counts = Counts()
+        #: Worker processes of this run, where they differ from the project's.
+        self.workers: int | None = None
         #: Changes of the target that this run made itself.
         self.touches = 0
         self._database: Database | None = None
@@ -118,6 +120,11 @@ class DocumentBuilder(Builder):  # type: ignore[misc]  # maggma ships no types
 
             self._loaded = load_project(Path(self.project))
         return self._loaded
+
+    @property
+    def n_workers(self) -> int:
+        """Worker processes that items of this run may share."""
+        return self.workers or self.settings.settings.workers
 
     def attach(self, database: Database, project: Project | None = None) -> None:
         """Use a database (and project) that is open already."""

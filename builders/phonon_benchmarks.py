@@ -146,12 +146,17 @@ class PhononBenchmarksBuilder(DocumentBuilder):
 
     def stale_items(self) -> list[WorkItem]:
         """Single benchmarks as they are, and those that share an evaluation as one item."""
-        died = {"state": "failed", "failure.reason": "worker_died"}
+        died = {
+            "$or": [
+                {"state": "failed", "failure.reason": "worker_died"},
+                {"rebuild_failure.reason": "worker_died"},
+            ]
+        }
         # One that ends its process takes its group along, so those of such a group are tried again one by one.
         alone = {
             doc["benchmark_id"] for doc in self.database.collection(self.target_name).find(died, {"benchmark_id": 1})
         }
-        return grouped(super().stale_items(), self.settings.settings.workers, alone)
+        return grouped(super().stale_items(), self.n_workers, alone)
 
     def prepared(self, item: WorkItem) -> Raw:
         """The item; a group brings its members along, each with its inputs or its failure."""

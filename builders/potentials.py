@@ -127,7 +127,7 @@ class PotentialsBuilder(DocumentBuilder):
 
     def _study(self, members: list[WorkItem], wanted: set[str], number: int, n_studies: int) -> WorkItem:
         first = members[0]
-        workers = self.settings.settings.workers
+        workers = self.n_workers
         plan = {
             **first.plan,
             "members": members,

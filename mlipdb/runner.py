@@ -219,6 +219,7 @@ def _builder(project: Project, database: Database, name: str, options: Options) 
         project=str(project.directory), retry_failed=options.retry_failed, force=options.force
     )
     builder.attach(database, project)
+    builder.workers = options.workers
     return builder
 
 

@@ -14,7 +14,7 @@ import pytest
 from mlipdb.builders import BUILDERS
 from mlipdb.errors import SettingsError, UsageError
 from mlipdb.locks import lease
-from mlipdb.runner import Options, RunReport, exit_code, ordered, run_builders
+from mlipdb.runner import Options, RunReport, _builder, exit_code, ordered, run_builders
 from mlipdb.stores import Database
 
 LIGHT = ("materials", "configurations", "phonons", "training_sets")
@@ -137,3 +137,10 @@ def test_defect_5_a_worker_that_dies_neither_hangs_the_run_nor_loses_an_item(ben
 
 def test_options_default_to_the_project() -> None:
     assert Options() == Options(workers=None, retry_failed=False, force=False)
+
+
+def test_builders_share_the_workers_of_the_run(bench: Any) -> None:
+    bench.settle(bench.recipe)
+    project, database = bench.project, bench.database
+    assert _builder(project, database, "potentials", Options()).n_workers == 2
+    assert _builder(project, database, "potentials", Options(workers=5)).n_workers == 5

@@ -16,11 +16,15 @@ __all__ = ["demo"]
 
 Raw = dict[str, Any]
 
+#: The benchmark of the study's template that its table shows.
+STUDY_BENCHMARK = "relaxed"
+
 
 def demo(
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="Folder of the demonstration project.")] = Path(
-        "mlipdb-demo"
-    ),
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Folder of the project; mlipdb-demo, or mlipdb-study with --study."),
+    ] = None,
     study: Annotated[
         bool, typer.Option("--study", help="The full hyperparameter study instead: 192 potentials, a quarter hour.")
     ] = False,
@@ -39,11 +43,18 @@ def demo(
     from mlipdb.cli.plot import draw_all
     from mlipdb.cli.project import make_project, report_added
     from mlipdb.data import SILICON_TASKS
+    from mlipdb.errors import UsageError
     from mlipdb.ingest.add import add_paths
     from mlipdb.runner import Options, exit_code
     from mlipdb.stores import open_database
 
+    directory = directory or Path("mlipdb-study" if study else "mlipdb-demo")
     project, _ = make_project(directory, "study.yaml" if study else "demo.yaml")
+    if study and STUDY_BENCHMARK not in project.settings.benchmarks:
+        raise UsageError(
+            f"{directory} holds another project, without the benchmark {STUDY_BENCHMARK!r} of the study; name a new "
+            "folder for it"
+        )
     with open_database(project) as database, database.errors():
         database.ensure_indexes()
         report = add_paths(database, [SILICON_TASKS], group=project.settings.group, replace=True)
@@ -86,7 +97,7 @@ def benchmark_table(database: Database) -> None:
     table(rows, list(columns), title="Phonon benchmarks")
 
 
-def study_table(database: Database, benchmark: str = "relaxed") -> None:
+def study_table(database: Database, benchmark: str = STUDY_BENCHMARK) -> None:
     """Print the best delta and f of every training set and n_sparse, by the mesh RMSE averaged over materials."""
     from mlipdb.cli.output import table
     from mlipdb.client import Collection

@@ -102,13 +102,16 @@ def draw_all_studies(database: Database, folder: Path, suffix: str) -> list[Path
     from mlipdb import figures
 
     potentials = _potentials(database, StudyChoice())
-    complete = [item for item in potentials if item["state"] == "complete"]
-    points = {(item.get("n_sparse"), item.get("delta")) for item in complete if item.get("n_sparse") is not None}
+    complete = [item for item in potentials if item["state"] == "complete" and item.get("n_sparse") is not None]
+    points = {(item.get("n_sparse"), item.get("delta")) for item in complete}
     if len(points) < 2:
         return []
     benchmarks = _benchmarks(database, ())
     paths = []
-    protocols = sorted({item.get("protocol_id", "") for item in benchmarks if item["state"] == "complete"})
+    # A benchmark may outlive its potential, and an imported one has no place in a grid.
+    keys = {item["potential_id"] for item in complete}
+    shown = [item for item in benchmarks if item["state"] == "complete" and item["potential_id"] in keys]
+    protocols = sorted({item.get("protocol_id", "") for item in shown})
     for protocol in protocols:
         chosen = [item for item in benchmarks if item.get("protocol_id", "") == protocol]
         name = f"mesh-rmse-{slug(protocol[:17])}" if len(protocols) > 1 else "mesh-rmse"

@@ -28,17 +28,19 @@ SHIFT: Final = 1e-3
 def evaluation_time(calculator: Calculator, frames: Sequence[Frame], *, repeats: int = 3) -> float:
     """Measure the CPU time of one evaluation of energy, forces and stress.
 
-    The time is that of this process, all threads together, so other processes on the machine
-    hardly change it; a calculator that computes in another process or on a GPU spends next to none
-    of it. The smallest of a few calls after a first one counts.
+    The time is that of this process, all threads together; a calculator that computes in another
+    process or on a GPU spends next to none of it. The smallest of a few calls after a first one
+    counts, since a busy machine slows a call down (by up to a half on two cores that others use).
+    It depends on the number of neighbours in the configuration, so times compare where that is the same.
 
     Parameters
     ----------
     calculator
         Any ASE calculator, loaded as users do; its stress is asked for where it has one.
     frames
-        What may be evaluated. The largest periodic configuration of up to 64 atoms is taken, else
-        the smallest there is; isolated atoms, which have no neighbours, do not count.
+        What may be evaluated. The largest periodic configuration of up to 64 atoms is taken, the one
+        with the largest volume among equals, else the smallest there is; isolated atoms, which have
+        no neighbours, do not count.
     repeats
         Calls that are measured; one only where the first call took more than 0.25 s.
 
@@ -83,10 +85,11 @@ def _representative(frames: Sequence[Frame]) -> Frame:
     return min(usable, key=_rank)
 
 
-def _rank(frame: Frame) -> tuple[bool, bool, int, str]:
+def _rank(frame: Frame) -> tuple[bool, bool, int, float, str]:
     too_large = frame.n_atoms > MOST_ATOMS
     size = frame.n_atoms if too_large else -frame.n_atoms
-    return not all(frame.pbc), too_large, size, frame.configuration_id
+    # By a property of the crystal first, so that different training sets tend to the same one.
+    return not all(frame.pbc), too_large, size, -round(frame.volume, 6), frame.configuration_id
 
 
 def _timed(calculator: Calculator, atoms: Atoms, wanted: list[str]) -> float:

@@ -414,9 +414,7 @@ def _dos(phonopy: Any, protocol: PhononProtocol) -> DensityOfStates:
     """Density of states on multiples of the step, so that two of them share grid points."""
     frequencies = np.array(phonopy.mesh.frequencies)
     pitch = protocol.dos_pitch
-    margin = 5 * protocol.dos_sigma if protocol.dos_method == "gaussian" else 2 * pitch
-    first = math.floor((float(frequencies.min()) - margin) / pitch)
-    last = math.ceil((float(frequencies.max()) + margin) / pitch)
+    first, last = _dos_steps(float(frequencies.min()), float(frequencies.max()), protocol)
     phonopy.run_total_dos(
         sigma=protocol.dos_sigma if protocol.dos_method == "gaussian" else None,
         freq_min=first * pitch,
@@ -427,3 +425,11 @@ def _dos(phonopy: Any, protocol: PhononProtocol) -> DensityOfStates:
     total = np.array(phonopy.total_dos.dos, dtype=float)
     grid = (first + np.arange(len(total))) * pitch
     return DensityOfStates(frequencies=grid.tolist(), total=total.tolist())
+
+
+def _dos_steps(lowest: float, highest: float, protocol: PhononProtocol) -> tuple[int, int]:
+    """First and last point of the frequency grid, in steps."""
+    pitch = protocol.dos_pitch
+    margin = 5 * protocol.dos_sigma if protocol.dos_method == "gaussian" else 2 * pitch
+    # Rounded first: the acoustic modes at Gamma, zero but for rounding, must not move the whole grid by a step.
+    return math.floor(round((lowest - margin) / pitch, 3)), math.ceil(round((highest + margin) / pitch, 3))

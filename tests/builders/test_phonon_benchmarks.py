@@ -131,8 +131,8 @@ def test_the_documents_are_those_of_separate_runs(study: Workbench, monkeypatch:
         for ours, theirs in zip(
             *(flat({k: doc[k] for k in doc.keys() - OF_A_RUN}) for doc in (one, other)), strict=True
         ):
-            # The acoustic modes at Gamma are roots of rounding errors.
-            assert ours == (pytest.approx(theirs, rel=1e-8, abs=1e-6) if isinstance(theirs, float) else theirs)
+            # The acoustic modes at Gamma are roots of rounding errors, up to 1e-6 THz in size.
+            assert ours == (pytest.approx(theirs, rel=1e-8, abs=1e-5) if isinstance(theirs, float) else theirs)
     assert sum(doc["wall_time_s"] for doc in together.values()) > 0
 
 
@@ -278,6 +278,17 @@ def test_members_of_a_group_whose_process_died_are_tried_alone(study: Workbench)
     assert all("members" not in item.plan for item in again)
 
 
+def test_members_whose_rebuild_died_are_tried_alone(study: Workbench) -> None:
+    study.build("phonon_benchmarks")
+    study.database.collection("phonon_benchmarks").update_many({}, {"$set": {"inputs_hash": "of another version"}})
+    builder = builder_of(study)
+    _, group = builder.stale_items()
+    died = {"reason": "worker_died", "message": "the process died"}
+    builder.update_targets([{**builder.prepared(group), "failure": died}])
+    assert {doc["state"] for doc in benchmarks(study).values()} == {"complete"}
+    assert all("members" not in item.plan for item in builder_of(study, retry_failed=True).stale_items())
+
+
 def _item(number: int, share: str | None, memory: int = 1, phonon: str = "ph-1") -> WorkItem:
     stub = {
         "benchmark": "phonons",
@@ -364,5 +375,5 @@ def test_workers_leave_a_core_to_each_other() -> None:
         (found[kind],) = json.loads(done.stdout.splitlines()[-1])
         assert found[kind]["did"]
     assert found["bare"]["threads"] == 0
-    if (os.cpu_count() or 1) > 1:
+    if len(os.sched_getaffinity(0)) > 1:
         assert found["two"]["threads"] > 0

@@ -7,11 +7,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from studies import make_study
 
 from mlipdb import embedded
+from mlipdb.cli.demo import STUDY_BENCHMARK, study_table
+from mlipdb.data import template
+from mlipdb.settings import parse_settings
 
+BEST = [("full", "200"), ("full", "400"), ("rattled", "100"), ("rattled", "200"), ("rattled", "400")]
 ROOT = Path(__file__).resolve().parents[2]
 MATERIALS = {"diamond", "lonsdaleite", "bc8", "clathrate-II", "st12"}
 
@@ -51,3 +57,31 @@ def test_demo_from_nothing_to_figures(tmp_path: Path) -> None:
         assert "0 added, 0 updated, 70 there already" in mlipdb("demo", str(folder))
     finally:
         embedded.stop(folder / ".mlipdb")
+
+
+def test_a_study_needs_a_folder_of_its_own(run: Any, tmp_path: Path) -> None:
+    run("init", tmp_path / "other")
+    answer = run("demo", tmp_path / "other", "--study")
+    assert answer.code == 2
+    assert "holds another project, without the benchmark 'relaxed'" in answer.err
+
+
+def test_the_study_is_as_large_as_it_says() -> None:
+    settings = parse_settings(template("study.yaml"))
+    sizes = [len(list(fit.points())) * len(settings.recipes_of(fit)) for fit in settings.fits.values()]
+    assert sum(sizes) == 192
+    assert all(fit.engine == "grid" for fit in settings.fits.values())
+    assert STUDY_BENCHMARK in settings.benchmarks
+
+
+def test_the_table_of_a_study_shows_the_best_of_each_size(bench: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    potentials, benchmarks = make_study()
+    del benchmarks[0]  # the best of n_sparse 100: with one material missing it has no mean to compare
+    bench.database.collection("potentials").insert_many(potentials)
+    bench.database.collection("phonon_benchmarks").insert_many(benchmarks)
+    study_table(bench.database, "phonons")
+    shown = capsys.readouterr().out
+    assert "The best of 24 potentials" in shown
+    rows = [line.split()[:4] for line in shown.splitlines() if line.split()[:1] in (["full"], ["rattled"])]
+    best = [["full", "100", "1", "0.05"]] + [[name, size, "0.5", "0.05"] for name, size in BEST]
+    assert rows == best

@@ -92,6 +92,17 @@ def test_all_figures_include_a_grid(shell: Any, grid: Any) -> None:
     assert shell("plot", "study", "--where", "protocol_id=protocol-1").code == 0
 
 
+def test_a_benchmark_whose_potential_is_gone_has_no_figure(shell: Any, grid: Any) -> None:
+    orphan = {"benchmark_id": "bm-other", "potential_id": "pot-gone", "protocol_id": "protocol-2"}
+    grid.database.collection("phonon_benchmarks").insert_one({**grid.docs("phonon_benchmarks")[0], **orphan})
+    answer = shell("plot", "all", "--format", "svg")
+    assert answer.code == 0, answer.err
+    assert sorted(Path(line).name for line in answer.out.split() if "study" in line) == [
+        "study-heat-mesh-rmse.svg",
+        "study-pareto-mesh-rmse.svg",
+    ]
+
+
 def test_wrong_names_in_a_study(shell: Any, bench: Any, grid: Any) -> None:
     for words, meant in (
         (("--fit", "gab"), "did you mean gap"),

@@ -151,7 +151,7 @@ def test_shared_and_single_runs_agree(group: Group) -> None:
         for name in ("mesh", "path", "structure", "thermal", "dos", "stability"):
             ours, theirs = getattr(one, name).model_dump(), getattr(other, name).model_dump()
             # The acoustic modes at Gamma, of which each is the root of a rounding error, are among them.
-            assert flat(ours) == pytest.approx(flat(theirs), rel=1e-8, abs=1e-6)
+            assert flat(ours) == pytest.approx(flat(theirs), rel=1e-8, abs=1e-5)
         assert one.mesh is not None
         assert other.mesh is not None
         assert one.mesh.rmse == pytest.approx(other.mesh.rmse, abs=1e-9)

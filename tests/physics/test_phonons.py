@@ -13,6 +13,7 @@ from ase.calculators.emt import EMT
 from mlipdb.errors import IncompleteDisplacementSetError
 from mlipdb.physics.phonons import (
     PhononResult,
+    _dos_steps,
     compute_phonons,
     frequencies_at,
     phonons_from_forces,
@@ -192,3 +193,10 @@ def test_density_of_states_methods_agree(method: str) -> None:
     assert np.sum(grid * total) * 0.05 / 3 == pytest.approx(
         np.average(np.mean(result.mesh.frequencies, axis=1), weights=result.mesh.weights), abs=0.05
     )
+
+
+def test_rounding_at_gamma_does_not_move_the_grid() -> None:
+    protocol = PhononProtocol()
+    starts = {_dos_steps(lowest, 15.0 + lowest, protocol) for lowest in (-5e-7, -1e-9, 0.0, 1e-9, 5e-7)}
+    assert starts == {(-10, 310)}
+    assert _dos_steps(-0.06, 15.0, protocol)[0] == -12
