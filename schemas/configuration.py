@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mlipdb.schemas.common import Document, Model
 from mlipdb.schemas.keys import rounded
+from mlipdb.schemas.quality import QualityProblem
 from mlipdb.schemas.structure import AtomicStructure
 
 __all__ = ["CONFIG_TYPES", "ConfigType", "Configuration", "ConfigurationSource", "Displacement"]
@@ -40,6 +41,13 @@ class ConfigurationSource(Model):
     task_id: str
     content_hash: str | None = Field(None, description="Of the raw task, when it was read")
     inputs_hash: str = Field(description="Of the raw task and the builder's version")
+    quality: list[QualityProblem] = Field(
+        default_factory=list, description="What the task itself says against it, such as `unconverged`"
+    )
+    config_type: ConfigType | None = Field(None, description="Kind by this task")
+    config_type_from: Literal["metadata", "geometry"] | None = None
+    displacement: Displacement | None = Field(None, description="Where that kind is single_displacement")
+    box_distance: float | None = Field(None, description="Where that kind is isolated_atom, Angstrom")
 
 
 class Configuration(Document):
@@ -63,7 +71,21 @@ class Configuration(Document):
         None, description="Voigt xx yy zz yz xz xy, eV/Angstrom^3, tension positive"
     )
     max_force: float | None = Field(None, description="Largest force norm, eV/Angstrom")
-    config_type: ConfigType | None = None
+    force_drift: float | None = Field(None, description="|Sum of all forces| over the atoms, eV/Angstrom")
+    min_distance: float | None = Field(
+        None, description="Shortest distance between two atoms, Angstrom, where it is below 1.5"
+    )
+    box_distance: float | None = Field(None, description="Of an isolated atom from its nearest image, Angstrom")
+    stress_error: float | None = Field(
+        None, description="|dE/dV - trace(stress)/3| in a volume scan, GPa; none where there is no scan to tell"
+    )
+    quality: list[QualityProblem] = Field(
+        default_factory=list,
+        description="Reasons that training sets and phonons leave it out for; no part of the key",
+    )
+    config_type: ConfigType | None = Field(
+        None, description="Kind; of several tasks, that of the first by name that states one, else of the first"
+    )
     config_type_from: Literal["metadata", "geometry"] | None = None
     level_id: str | None = None
     hamiltonian_id: str | None = None

@@ -79,10 +79,12 @@ def make_key(prefix: str, value: Any) -> str:
 def rounded(values: Any, decimals: int) -> Any:
     """Nested lists of floats rounded to `decimals`, without negative zeros.
 
-    Rounding lets the same calculation, read from files of different precision, keep one key.
+    Rounding lets the same calculation, read from files of different precision, keep one key; so does a
+    last bit that another order of multiplications changes.
     """
     if hasattr(values, "tolist"):
         values = values.tolist()
     if isinstance(values, (list, tuple)):
         return [rounded(item, decimals) for item in values]
-    return round(float(values), decimals) + 0.0
+    # Twice: a value halfway between two (5.4310 / 8) must not go up or down with the noise of its last bits.
+    return round(round(float(values), decimals + 5), decimals) + 0.0

@@ -10,7 +10,12 @@ from pydantic import Field
 from mlipdb.schemas.common import Document
 from mlipdb.schemas.keys import make_key
 
-__all__ = ["LevelOfTheory", "k_length_class"]
+__all__ = ["ATOM_CUTOFF_TOLERANCE", "LevelOfTheory", "k_length_class"]
+
+#: Largest relative difference between the cutoffs of an isolated atom and of crystals that share its
+#: energy.  With PAW the energy of an atom changes by some meV between cutoffs this close, and it enters
+#: every configuration alike; between two crystals the same difference would be noise in the labels.
+ATOM_CUTOFF_TOLERANCE = 0.05
 
 #: Lower edges of the k-density classes in Angstrom (see `k_length_class`), a factor sqrt(2) apart.
 #: They lie between the lengths people ask for (10, 15, 20, 25, 30, 40), so that strain does not
@@ -50,8 +55,8 @@ class LevelOfTheory(Document):
     level_id: str = Field("", description="Hash of all of it; two levels never mix in one training set")
     hamiltonian_id: str = Field(
         "",
-        description="Hash of code, functional, cutoff and dispersion: what an isolated atom, computed "
-        "spin-polarised at Gamma, shares with crystals of any elements",
+        description="Hash of code, functional, cutoff and dispersion: what crystals of any elements share, and with "
+        "them an isolated atom, computed spin-polarised at Gamma, unless its cutoff is another one",
     )
     label: str = Field("", description="Readable, such as 'PBE, Quantum ESPRESSO pw.x, 245 eV, k-mesh >= 19 A'")
     code: str = Field(description="Program, without its version")
@@ -62,6 +67,12 @@ class LevelOfTheory(Document):
     k_length_class: float | None = Field(None, description="Class of the k-density, Angstrom; None unknown")
     spin_polarised: bool | None = Field(None, description="None where it is not known")
     dispersion: str | None = Field(None, description="Dispersion correction, such as D3(BJ)")
+    method: str | None = Field(
+        None, description="Such as PAW; told by the pseudopotentials already, so no part of the hash"
+    )
+    k_spacing: float | None = Field(
+        None, description="VASP's KSPACING, 1/Angstrom, where it made the k-points; no part of the hash"
+    )
 
     def hamiltonian(self) -> dict[str, Any]:
         """The part of the identity that an isolated atom shares with crystals of any elements.
@@ -91,23 +102,34 @@ class LevelOfTheory(Document):
         other
             Another level.
         atom
-            One of the two is an isolated atom, whose k-points and spin are its own.
+            One of the two is an isolated atom, whose k-points and spin are its own, and whose cutoff may
+            differ by `ATOM_CUTOFF_TOLERANCE`.
         """
         mine, theirs = self.by_element(), other.by_element()
-        shared = mine.keys() & theirs.keys()
+        if any(mine[name] != theirs[name] for name in mine.keys() & theirs.keys()):
+            return False
+        if atom:
+            rest = [{**level.hamiltonian(), "cutoff_ev": None} for level in (self, other)]
+            return rest[0] == rest[1] and self.cutoff_difference(other) <= ATOM_CUTOFF_TOLERANCE
         cell = (self.k_length_class, self.spin_polarised) == (other.k_length_class, other.spin_polarised)
-        return (
-            self.hamiltonian() == other.hamiltonian()
-            and (atom or cell)
-            and all(mine[name] == theirs[name] for name in shared)
-        )
+        return cell and self.hamiltonian() == other.hamiltonian()
+
+    def cutoff_difference(self, other: LevelOfTheory) -> float:
+        """Difference of two cutoffs over the larger one; infinite if only one is known."""
+        mine, theirs = (level.hamiltonian()["cutoff_ev"] for level in (self, other))
+        if mine is None or theirs is None:
+            return 0.0 if mine is theirs else float("inf")
+        return 0.0 if mine == theirs else float(abs(mine - theirs) / max(mine, theirs))
 
     def joined(self, others: Iterable[LevelOfTheory]) -> LevelOfTheory:
         """The level of several that agree: with the pseudopotentials and +U of all their elements."""
         levels = [self, *others]
         pseudopotentials = {key: value for level in levels for key, value in level.pseudopotentials.items()}
         hubbard_u = {key: value for level in levels for key, value in level.hubbard_u.items()}
-        update = {"pseudopotentials": pseudopotentials, "hubbard_u": hubbard_u}
+        update: dict[str, Any] = {"pseudopotentials": pseudopotentials, "hubbard_u": hubbard_u}
+        for name in ("method", "k_spacing"):
+            if len({getattr(level, name) for level in levels}) > 1:
+                update[name] = None
         return self.model_copy(update=update).with_keys()
 
     def identity(self) -> dict[str, Any]:
@@ -134,9 +156,13 @@ class LevelOfTheory(Document):
         parts = [self.functional, self.code]
         if self.hubbard_u:
             parts.append("+U " + ", ".join(f"{el} {u:g} eV" for el, u in sorted(self.hubbard_u.items())))
+        if self.method:
+            parts.append(self.method)
         if self.cutoff_ev is not None:
             parts.append(f"{self.cutoff_ev:.0f} eV")
-        if self.k_length_class:
+        if self.k_spacing:
+            parts.append(f"KSPACING {self.k_spacing:g}")
+        elif self.k_length_class:
             parts.append(f"k-mesh >= {self.k_length_class:g} A")
         if self.spin_polarised:
             parts.append("spin-polarised")

@@ -6,10 +6,17 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from mlipdb.schemas.common import Document
+from mlipdb.schemas.common import Document, Model
 from mlipdb.schemas.structure import AtomicStructure
 
-__all__ = ["Material"]
+__all__ = ["Material", "MaterialSource"]
+
+
+class MaterialSource(Model):
+    """One task that a material was read from."""
+
+    task_id: str
+    inputs_hash: str = Field(description="Of the raw task and the builder's version")
 
 
 class Material(Document):
@@ -39,3 +46,6 @@ class Material(Document):
     energy_per_atom: float | None = Field(None, description="eV, at `level_id`")
     level_id: str | None = Field(None, description="Level of theory of the reference structure")
     task_ids: list[str] = Field(default_factory=list, description="Tasks the structure came from")
+    sources: list[MaterialSource] = Field(
+        default_factory=list, description="Of task_ids those that are calculations of the crystal itself"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ class ReferenceDisplacement(Model):
 
 
 class Phonon(Document):
-    """Phonons from the forces of a displacement set."""
+    """Phonons from the forces of a displacement set, or from force constants that came from elsewhere."""
 
     key_field: ClassVar[str] = "phonon_id"
     prefix: ClassVar[str] = "ph"
@@ -34,6 +34,17 @@ class Phonon(Document):
     elements: list[str] = Field(default_factory=list)
     level_id: str
     level_label: str | None = None
+    origin: Literal["tasks", "phonopy_file", "materials_project"] = Field(
+        "tasks", description="What it was made from: displaced supercells among the configurations, a file, a service"
+    )
+    method: Literal["finite_displacements", "force_constants", "dfpt", "phonopy", "pheasy"] = Field(
+        "finite_displacements",
+        description="How the force constants were got: from forces by this project; as a file had them; or by the "
+        "method that their producer names",
+    )
+    born_charges: bool | None = Field(
+        None, description="Whether Born charges and a dielectric tensor came along; not applied (`protocol.nac`)"
+    )
     supercell_matrix: tuple[tuple[int, int, int], ...] = Field(
         description="Rows; supercell vectors = matrix @ vectors of `unitcell`"
     )
@@ -68,10 +79,12 @@ class Phonon(Document):
     )
 
     def identity(self) -> dict[str, Any]:
-        """Material, level and displacement set."""
-        return phonon_identity(
+        """Material, level and displacement set; of a service also its own id."""
+        identity = phonon_identity(
             self.material_id, self.level_id, self.superlattice, self.displacement_distance, self.volume_ratio
         )
+        # A service has several of one crystal, by several methods, at what it calls no different level.
+        return identity | ({"task_ids": self.task_ids} if self.origin == "materials_project" else {})
 
 
 def phonon_identity(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -37,6 +37,15 @@ class PhononBenchmark(Document):
     material_id: str
     material_name: str | None = None
     framework: str = ""
+    origin: Literal["calculator", "phonopy_file"] = Field(
+        "calculator", description="Forces computed here, or those of an external potential as a file had them"
+    )
+    task_ids: list[str] = Field(default_factory=list, description="Raw tasks with the forces of an external potential")
+    same_displacements: bool | None = Field(
+        None,
+        description="Whether the file displaced the same atoms by the same vectors as the reference; None where the "
+        "forces were computed here, which they then did, or where either has force constants only",
+    )
     training_set: str | None = None
     n_sparse: int | None = None
     delta: float | None = None

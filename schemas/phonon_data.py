@@ -94,13 +94,13 @@ class Stability(Model):
         description="Lowest of the three acoustic modes at Gamma (those closest to zero), THz."
     )
     gamma_optical_min: FiniteFloat | None = Field(
-        None, description="Lowest other mode at Gamma, THz; none with one atom in the primitive cell."
+        default=None, description="Lowest other mode at Gamma, THz; none with one atom in the primitive cell."
     )
     off_gamma_min: FiniteFloat | None = Field(
-        None, description="Lowest mode on the mesh away from Gamma, THz; none for a mesh of Gamma alone."
+        default=None, description="Lowest mode on the mesh away from Gamma, THz; none for a mesh of Gamma alone."
     )
     path_min: FiniteFloat | None = Field(
-        None, description="Lowest mode on the band path away from Gamma, THz; none where there is no path."
+        default=None, description="Lowest mode on the band path away from Gamma, THz; none where there is no path."
     )
     threshold: FiniteFloat = Field(ge=0, description="Tolerance of `stable`, THz.")
 
@@ -194,9 +194,16 @@ class StructureErrors(Model):
     max_displacement: FiniteFloat = Field(
         description="Largest move of an atom at fixed cell shape, Angstrom, without the common translation."
     )
-    fmax_at_reference: FiniteFloat = Field(description="Largest force at the reference structure, eV/Angstrom.")
-    pressure_at_reference: FiniteFloat | None = Field(
-        None, description="Pressure at the reference structure, eV/Angstrom^3; none when the cell is not relaxed."
+    fmax_at_reference: FiniteFloat | None = Field(
+        default=None, description="Largest force at the reference structure, eV/Angstrom; none for external potentials."
     )
-    fmax_relaxed: FiniteFloat = Field(description="Largest force after relaxation, eV/Angstrom.")
-    relax_steps: int = Field(ge=0, description="Relaxation steps taken.")
+    pressure_at_reference: FiniteFloat | None = Field(
+        default=None,
+        description="Pressure at the reference structure, eV/Angstrom^3; none when the cell is not relaxed.",
+    )
+    fmax_relaxed: FiniteFloat | None = Field(
+        default=None, description="Largest force after relaxation, eV/Angstrom; none for external potentials."
+    )
+    relax_steps: int | None = Field(
+        default=None, ge=0, description="Relaxation steps taken; none for external potentials."
+    )

@@ -32,9 +32,10 @@ class PhononProtocol(BaseModel):
         description="'auto': each displacement needs its opposite, observed or equivalent by symmetry. "
         "'never': one direction is enough (first-order forward differences).",
     )
-    relax: Literal["cell", "positions", "none"] = Field(
+    relax: Literal["cell", "positions", "none", "external"] = Field(
         default="cell",
-        description="What the potential relaxes before its phonons: cell and positions, positions alone, or nothing.",
+        description="What the potential relaxes before its phonons: cell and positions, positions alone, or nothing. "
+        "'external' marks benchmarks of external potentials, whose relaxed cell their file gave; it cannot be set.",
     )
     fmax: float = Field(
         default=1e-3,

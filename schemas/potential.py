@@ -31,7 +31,10 @@ class Potential(Document):
 
     potential_id: str
     framework: str = Field(description="Such as gap")
-    origin: Literal["fitted", "imported"] = "fitted"
+    origin: Literal["fitted", "imported", "external"] = Field(
+        "fitted", description="external: its files are not at hand, only forces that it gave"
+    )
+    name: str | None = Field(None, description="What its makers call it; external potentials have one")
     engine: str | None = Field(None, description="What solved the fit, such as gap_fit or grid")
     study: dict[str, Any] | None = Field(
         None,
@@ -63,7 +66,9 @@ class Potential(Document):
     fit: FitRecord | None = None
 
     def identity(self) -> dict[str, Any]:
-        """Framework, training set and hyperparameters; files for an imported potential."""
+        """Framework, training set and hyperparameters; files of an imported potential, the name of an external one."""
+        if self.origin == "external":
+            return {"framework": self.framework, "name": self.name, "hyperparameters": self.hyperparameters}
         if self.origin == "imported":
             return {"framework": self.framework, "files": sorted(f.sha256 for f in self.files)}
         return {

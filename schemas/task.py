@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -17,6 +18,7 @@ class TaskSource(Model):
     format: str = Field(description="Name of the reader that understood it")
     path: str = Field(description="File or address it was read from")
     item: str | None = Field(None, description="Line, member or identifier inside that file")
+    changed: datetime | None = Field(None, description="UTC, when its producer last changed it, where that is told")
 
 
 class Task(Document):

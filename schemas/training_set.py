@@ -54,6 +54,13 @@ class TrainingSet(Document):
     configuration_ids: list[str] = Field(default_factory=list, description="Sorted; parents")
     members: list[TrainingSetMember] = Field(default_factory=list)
     isolated_atom_energies: dict[str, float] = Field(default_factory=dict, description="eV per element")
+    warnings: list[str] = Field(
+        default_factory=list, description="What to know before trusting it, such as isolated atoms of another cutoff"
+    )
+    left_out: dict[str, int] = Field(
+        default_factory=dict,
+        description="Configurations that the recipe selects but for their quality, by reason; one may have several",
+    )
     train: SplitStatistics | None = None
     test: SplitStatistics | None = None
     train_file: ArtifactRef | None = Field(None, description="extxyz with REF_ keys and sigmas: the exact input")

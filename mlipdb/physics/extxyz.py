@@ -34,7 +34,7 @@ from mlipdb.errors import ConfigurationError, DataError
 from mlipdb.physics.frames import FloatArray, Frame, cell_volume, chemical_symbols
 from mlipdb.units import virial_to_stress
 
-__all__ = ["read_extxyz", "write_extxyz"]
+__all__ = ["read_extxyz", "words_of_numbers", "write_extxyz"]
 
 _COLUMNS: Final = "species:S:1:pos:R:3:REF_forces:R:3"
 _SIGMA_COLUMN: Final = ":force_atom_sigma:R:1"
@@ -78,29 +78,30 @@ def _frame_lines(frame: Frame) -> Iterator[str]:
         row = [*frame.positions[i], *frame.forces[i]]
         if frame.force_sigmas is not None:
             row.append(frame.force_sigmas[i])
-        yield f"{symbol} {_numbers(row)}"
+        yield f"{symbol} {words_of_numbers(row)}"
 
 
 def _info(frame: Frame) -> Iterator[str]:
     columns = _COLUMNS if frame.force_sigmas is None else _COLUMNS + _SIGMA_COLUMN
-    yield f'Lattice="{_numbers(frame.cell.ravel())}"'
+    yield f'Lattice="{words_of_numbers(frame.cell.ravel())}"'
     yield f"Properties={columns}"
     yield f'pbc="{" ".join("T" if flag else "F" for flag in frame.pbc)}"'
-    yield f"REF_energy={_numbers([frame.energy])}"
+    yield f"REF_energy={words_of_numbers([frame.energy])}"
     if frame.stress is not None and frame.virial is not None:
-        yield f'REF_virial="{_numbers(frame.virial.ravel())}"'
+        yield f'REF_virial="{words_of_numbers(frame.virial.ravel())}"'
         # Dividing by the volume rounds; the stress itself goes along so that reading is exact.
         # gap_fit is told a different name for its stress, so this key is ours alone.
-        yield f'REF_stress="{_numbers(frame.stress)}"'
+        yield f'REF_stress="{words_of_numbers(frame.stress)}"'
     yield f"config_type={frame.config_type}"
     yield f'configuration_id="{frame.configuration_id}"'
     for name, sigma in (("energy_sigma", frame.energy_sigma), ("virial_sigma", frame.virial_sigma)):
         if sigma is not None:
-            yield f"{name}={_numbers([sigma * math.sqrt(frame.n_atoms)])}"
-            yield f"{name}_per_atom={_numbers([sigma])}"
+            yield f"{name}={words_of_numbers([sigma * math.sqrt(frame.n_atoms)])}"
+            yield f"{name}_per_atom={words_of_numbers([sigma])}"
 
 
-def _numbers(values: Sequence[float] | FloatArray) -> str:
+def words_of_numbers(values: Sequence[float] | FloatArray) -> str:
+    """Numbers, each in the shortest form that reads back to the same double."""
     return " ".join(repr(float(value)) for value in values)
 
 

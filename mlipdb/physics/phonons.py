@@ -45,6 +45,7 @@ __all__ = [
     "frequencies_at",
     "phonons_from_forces",
     "phonopy_from_params",
+    "result_of",
 ]
 
 Floats = NDArray[np.float64]
@@ -287,6 +288,16 @@ def _phonons(
     qpoints_from: QPointSource | None,
 ) -> PhononResult:
     displacement_set = _force_constants(crystal, records, protocol, residual_forces)
+    return result_of(crystal, displacement_set, protocol, qpoints_from)
+
+
+def result_of(
+    crystal: Crystal,
+    displacement_set: DisplacementSet,
+    protocol: PhononProtocol,
+    qpoints_from: QPointSource | None,
+) -> PhononResult:
+    """Everything that follows from the force constants that a crystal's phonopy object holds."""
     phonopy = crystal.phonopy
     primitive = to_ase(phonopy.primitive)
     mesh = _mesh(phonopy, protocol, qpoints_from)

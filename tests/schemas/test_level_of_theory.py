@@ -112,5 +112,33 @@ def test_what_makes_another_level_alone(change: dict[str, Any]) -> None:
     assert level(**change).level_id != level().level_id
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.0, True), (0.03, True), (0.049, True), (0.06, False)])
+def test_an_atom_may_have_a_slightly_other_cutoff(share: float, expected: bool) -> None:
+    crystal = level(cutoff_ev=700.0)
+    atom = level(cutoff_ev=700.0 * (1 - share), k_length_class=None, spin_polarised=True)
+    assert atom.agrees(crystal, atom=True) is expected
+    assert crystal.agrees(atom, atom=True) is expected
+    assert atom.cutoff_difference(crystal) == pytest.approx(share, abs=1e-4)
+    # Crystals are compared strictly.
+    assert level(cutoff_ev=700.0 * (1 - share)).agrees(crystal) is (share == 0.0)
+
+
+def test_an_atom_of_unknown_cutoff_agrees_with_its_like_alone() -> None:
+    unknown = level(cutoff_ev=None)
+    assert unknown.agrees(level(cutoff_ev=None), atom=True)
+    assert not unknown.agrees(level(), atom=True)
+    for change in ({"functional": "PBEsol"}, {"code": "VASP"}, {"dispersion": "D3"}):
+        assert not level(**change).agrees(level(), atom=True)
+
+
+def test_method_and_spacing_are_read_and_not_hashed() -> None:
+    told = level(method="PAW", k_spacing=0.2)
+    assert told.level_id == level().level_id
+    assert told.label == "PBE, Quantum ESPRESSO, PAW, 245 eV, KSPACING 0.2"
+    assert told.joined([level(method="PAW", k_spacing=0.2)]).label == told.label
+    assert told.joined([level(method="PAW")]).label == "PBE, Quantum ESPRESSO, PAW, 245 eV, k-mesh >= 19 A"
+    assert told.agrees(level())
+
+
 def test_spelling_of_names_does_not_matter() -> None:
     assert level(code="QUANTUM Espresso", functional="pbe").level_id == level().level_id
