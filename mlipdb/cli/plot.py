@@ -136,12 +136,11 @@ def draw_all(project: Project, database: Database, suffix: str = "png") -> list[
             _draw_bands(database, document["material_id"], [], paths[-1])
             advance()
         if database.collection("phonon_benchmarks").find_one({"state": "complete"}, {"_id": 1}) is not None:
-            for figure, name in (
-                ("rmse_against_n_sparse", "rmse-n-sparse"),
-                ("phonon_rmse_against_force_rmse", "rmse-force"),
+            for figure, name, field in (
+                ("rmse_against_n_sparse", "rmse-n-sparse", "n_sparse"),
+                ("phonon_rmse_against_force_rmse", "rmse-force", "force_rmse"),
             ):
-                paths.append(folder / f"{name}.{suffix}")
-                _draw_scatter(database, figure, (), paths[-1])
+                paths += _draw_scatters(database, figure, name, field, folder, suffix)
                 advance()
             paths += draw_all_studies(database, folder, suffix)
             advance()
@@ -175,10 +174,30 @@ def _draw_bands(database: Database, material: str, potentials: list[str], path: 
 
 def _draw_scatter(database: Database, figure: str, where: Iterable[str], path: Path) -> None:
     from mlipdb import figures
+
+    figures.save(getattr(figures, figure)(_benchmarks(database, where)), path)
+
+
+def _draw_scatters(database: Database, figure: str, name: str, field: str, folder: Path, suffix: str) -> list[Path]:
+    """One figure for each protocol with potentials to show, which have ``field``; returns the files."""
+    from mlipdb import figures
+    from mlipdb.figures.documents import finite, mesh_rmse, sort_out
+
+    documents = _benchmarks(database, ())
+    shown = sort_out(documents, {"phonon RMSE": mesh_rmse, field: lambda item: finite(item.get(field))}).shown
+    protocols = sorted({item.get("protocol_id", "") for item in shown})
+    paths = []
+    for protocol in protocols:
+        chosen = [item for item in documents if item.get("protocol_id", "") == protocol]
+        named = f"{name}-{slug(protocol[:17])}" if len(protocols) > 1 else name
+        paths.append(folder / f"{named}.{suffix}")
+        figures.save(getattr(figures, figure)(chosen), paths[-1])
+    return paths
+
+
+def _benchmarks(database: Database, where: Iterable[str]) -> list[Raw]:
     from mlipdb.client import Collection
 
-    collection = Collection(database, "phonon_benchmarks")
-    query = collection.filter(*where, failed=not list(where))
-    projection = {"_id": 0, **dict.fromkeys(HEAVY, 0)}
-    documents = list(database.collection("phonon_benchmarks").find(query, projection))
-    figures.save(getattr(figures, figure)(documents), path)
+    conditions = list(where)
+    query = Collection(database, "phonon_benchmarks").filter(*conditions, failed=not conditions)
+    return list(database.collection("phonon_benchmarks").find(query, {"_id": 0, **dict.fromkeys(HEAVY, 0)}))

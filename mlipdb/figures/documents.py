@@ -10,7 +10,7 @@ from typing import Any
 
 from mlipdb.errors import DataError
 
-__all__ = ["Sorted", "finite", "mesh_rmse", "require", "sort_out"]
+__all__ = ["Sorted", "finite", "mesh_rmse", "require", "require_one_protocol", "sort_out"]
 
 Raw = Mapping[str, Any]
 
@@ -88,4 +88,22 @@ def require(benchmarks: Sequence[Raw], found: Sorted, what: str) -> None:
         raise DataError(
             f"none of the {len(benchmarks)} phonon benchmarks can be shown in the figure of {what} "
             f"({', '.join(found.notes())}); it needs at least one complete benchmark"
+        )
+
+
+def require_one_protocol(benchmarks: Sequence[Raw]) -> None:
+    """Refuse to mix errors that were measured in different ways.
+
+    Raises
+    ------
+    DataError
+        If the benchmarks follow several protocols (`several_protocols`).
+    """
+    protocols = {str(item.get("protocol_id")): str(item.get("benchmark")) for item in benchmarks}
+    if len(protocols) > 1:
+        listed = ", ".join(f"{key} of {name}" for key, name in sorted(protocols.items()))
+        raise DataError(
+            f"the benchmarks follow {len(protocols)} protocols ({listed}), whose errors do not mix; "
+            "choose one of them, as in --where protocol_id=ID",
+            reason="several_protocols",
         )

@@ -6,7 +6,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["N_SPARSE", "described", "families", "number", "plain", "point_label", "spaced_rows", "text_width"]
+__all__ = [
+    "N_SPARSE",
+    "described",
+    "details",
+    "families",
+    "named",
+    "number",
+    "plain",
+    "point_label",
+    "source",
+    "spaced_rows",
+    "text_width",
+]
 
 Raw = Mapping[str, Any]
 
@@ -93,22 +105,33 @@ def families(benchmarks: Sequence[Raw]) -> list[str]:
 
     The framework stands in for the training set of imported potentials.
     """
-    differing = [
-        (field, text) for field, text in _DETAILS if len({str(benchmark.get(field)) for benchmark in benchmarks}) > 1
-    ]
-    return [_family(benchmark, differing) for benchmark in benchmarks]
+    return [named(source(benchmark), detail) for benchmark, detail in zip(benchmarks, details(benchmarks), strict=True)]
 
 
-def _family(benchmark: Raw, differing: Sequence[tuple[str, str]]) -> str:
-    parts = [_source(benchmark)]
-    for field, text in differing:
-        value = benchmark.get(field)
-        if value is not None and plain(str(value)) not in parts:
-            parts.append(text.format(number(value) if isinstance(value, float) else plain(str(value))))
-    return ", ".join(parts)
+def named(training_set: str, detail: Sequence[tuple[str, str]]) -> str:
+    """A training set with what else there is to say of a potential, of `details`."""
+    texts = dict(_DETAILS)
+    return ", ".join([training_set, *(texts[field].format(value) for field, value in detail)])
 
 
-def _source(benchmark: Raw) -> str:
+def details(benchmarks: Sequence[Raw]) -> list[tuple[tuple[str, str], ...]]:
+    """Fields besides the training set, n_sparse and delta in which potentials differ, with the value of each."""
+    differing = [field for field, _ in _DETAILS if len({str(benchmark.get(field)) for benchmark in benchmarks}) > 1]
+    return [_detail(benchmark, differing) for benchmark in benchmarks]
+
+
+def _detail(benchmark: Raw, differing: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    values = ((field, benchmark.get(field)) for field in differing)
+    shown = (
+        (field, number(value) if isinstance(value, float) else plain(str(value)))
+        for field, value in values
+        if value is not None
+    )
+    return tuple((field, value) for field, value in shown if value != source(benchmark))
+
+
+def source(benchmark: Raw) -> str:
+    """Training set of a potential; the framework stands in for that of an imported one."""
     if benchmark.get("training_set"):
         return plain(str(benchmark["training_set"]))
     return plain(f"{benchmark.get('framework') or 'unknown'} (imported)")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlipdb.figures import style
-from mlipdb.figures.labels import number, spaced_rows, text_width
+from mlipdb.figures.labels import number, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,8 @@ WIDE = 8.0
 NARROW = 5.0
 #: Up to this factor between the largest and smallest number -> digits with a label.
 LOG_MARKS = ((50.0, (1.0, 2.0, 5.0)), (500.0, (1.0, 3.0)))
+#: Least distance between two ticks, points.
+TICK_SPACE = 5.0
 #: A line of the legend, inches.
 LEGEND_LINE = 0.185
 
@@ -144,16 +147,20 @@ def scale_log(axes: Axes, name: AxisName, values: Sequence[float]) -> None:
 def scale_values(axes: Axes, name: AxisName, values: Sequence[float], width: float) -> None:
     """Mark the values themselves on an axis, logarithmic where they span a wide range.
 
-    Labels without room are left out, their ticks stay.
+    Labels without room are left out, and ticks that would lie on one another. Of two
+    the one with more values stays.
 
     Parameters
     ----------
-    axes, name, values
+    axes, name
         As for `scale_rmse`.
+    values
+        What is drawn along it, as often as it is drawn.
     width
         Length of the axis, inches.
     """
-    marks = sorted(set(values))
+    counts = Counter(values)
+    marks = sorted(counts)
     logarithmic = marks[0] > 0 and marks[-1] / marks[0] > WIDE / 2
     if logarithmic:
         _logarithmic(axes, name, (1.0,))
@@ -162,11 +169,22 @@ def scale_values(axes: Axes, name: AxisName, values: Sequence[float], width: flo
     low, high = places[0] - margin, places[-1] + margin
     points = [(place - low) / (high - low) * width * 72 for place in places]
     labels = [_plain(mark, 0) for mark in marks]
-    rows = spaced_rows(points, [text_width(label, style.SMALL) for label in labels], gap=5.0)
+    wanted = sorted(range(len(marks)), key=lambda index: (-counts[marks[index]], index))
+    named = _with_room(wanted, points, [text_width(label, style.SMALL) + 5.0 for label in labels])
+    ticked = sorted(_with_room([*named, *wanted], points, [TICK_SPACE] * len(marks)))
     axis = _axis(axes, name)
-    axis.set_ticks(marks, labels=[label if row == 0 else "" for row, label in zip(rows, labels, strict=True)])
+    axis.set_ticks([marks[i] for i in ticked], labels=[labels[i] if i in named else "" for i in ticked])
     axis.set_ticks([], minor=True)
     _set_limits(axes, name, *(math.exp(end) if logarithmic else end for end in (low, high)))
+
+
+def _with_room(wanted: Sequence[int], points: Sequence[float], widths: Sequence[float]) -> list[int]:
+    """The first of all wanted things, and each further one that touches none taken before."""
+    taken: list[int] = []
+    for index in wanted:
+        if all(abs(points[index] - points[other]) >= (widths[index] + widths[other]) / 2 for other in taken):
+            taken.append(index)
+    return taken
 
 
 def _plain(value: float, _: object) -> str:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 
 from mlipdb.figures import style
 from mlipdb.figures.documents import Raw, finite, mesh_rmse
-from mlipdb.figures.labels import families, plain
+from mlipdb.figures.labels import details, plain, source
 
-__all__ = ["Looks", "Point", "panel_names", "points_of"]
+__all__ = ["Detail", "Looks", "Point", "panel_names", "points_of"]
+
+#: Fields and values, as `labels.details` gives them.
+Detail = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,15 @@ class Point:
     panel
         `phonon_id` of the reference.
     family
-        Training set and whatever else but n_sparse and delta sets potentials apart.
+        Training set, or what stands in for it.
     n_sparse, delta
         Sparse points; energy scale, eV.
     phonon_rmse, force_rmse
         On the mesh, THz; on the test side, eV/Angstrom.
     trained_on
         Whether displaced supercells of the reference were trained on; None where nobody knows.
+    detail
+        What else but n_sparse and delta sets the potentials of a figure apart.
     """
 
     panel: str
@@ -38,6 +43,7 @@ class Point:
     phonon_rmse: float
     force_rmse: float | None
     trained_on: bool | None
+    detail: Detail = ()
 
 
 def points_of(benchmarks: Sequence[Raw]) -> list[Point]:
@@ -45,14 +51,15 @@ def points_of(benchmarks: Sequence[Raw]) -> list[Point]:
     return [
         Point(
             panel=str(item.get("phonon_id")),
-            family=family,
+            family=source(item),
             n_sparse=finite(item.get("n_sparse")),
             delta=finite(item.get("delta")),
             phonon_rmse=mesh_rmse(item) or 0.0,
             force_rmse=finite(item.get("force_rmse")),
             trained_on=item.get("reference_in_training"),
+            detail=detail,
         )
-        for item, family in zip(benchmarks, families(benchmarks), strict=True)
+        for item, detail in zip(benchmarks, details(benchmarks), strict=True)
     ]
 
 
@@ -72,41 +79,75 @@ def panel_names(benchmarks: Sequence[Raw]) -> dict[str, str]:
 
 
 class Looks:
-    """Colour, marker and line style by family, shade by delta.
+    """Colour, marker and line style by family and detail, shade by delta.
+
+    Colour stands for the family, marker and line style for the detail, where both vary and neither
+    follows from the other. Else all three stand for whatever sets potentials apart.
 
     Parameters
     ----------
     points
         All points of a figure.
+
+    Attributes
+    ----------
+    families, details, kinds
+        The training sets, what else there is, and the pairs of both that occur, in the order of the legend.
+    crossed
+        Whether colour and marker stand for different things.
     """
 
     def __init__(self, points: Sequence[Point]) -> None:
         self.families = sorted({point.family for point in points})
+        self.details = sorted({point.detail for point in points}, key=_numerically)
+        self.kinds = [
+            (family, detail)
+            for family in self.families
+            for detail in self.details
+            if any((point.family, point.detail) == (family, detail) for point in points)
+        ]
+        self.crossed = len(self.kinds) > max(len(self.families), len(self.details))
         self.deltas = sorted({point.delta for point in points if point.delta is not None})
         self.sizes = sorted({point.n_sparse for point in points if point.n_sparse is not None})
 
-    def colour(self, family: str, delta: float | None) -> str:
-        """The family's hue in the shade of delta."""
-        return self.shade(style.hue(self.families.index(family)), delta)
+    def colour(self, family: str, delta: float | None, detail: Detail = ()) -> str:
+        """Hue of a family in the shade of delta."""
+        index = self.families.index(family) if self.crossed else self.kinds.index((family, detail))
+        return self.shade(style.hue(index), delta)
 
     def shade(self, colour: str, delta: float | None) -> str:
         """Shade of a colour for a delta, light for small ones."""
         return colour if delta is None else style.shades(colour, len(self.deltas))[self.deltas.index(delta)]
 
-    def marker(self, family: str) -> str:
-        """Shape of a family."""
-        return style.MARKERS[self.families.index(family) % len(style.MARKERS)]
+    def marker(self, family: str, detail: Detail = ()) -> str:
+        """Shape of a family, or of a detail where the two are crossed."""
+        return style.MARKERS[self._shape(family, detail) % len(style.MARKERS)]
 
-    def dashes(self, family: str) -> str:
-        """Line style of a family."""
-        return style.DASHES[self.families.index(family) % len(style.DASHES)]
+    def dashes(self, family: str, detail: Detail = ()) -> str:
+        """Line style, of the same as the shape."""
+        return style.DASHES[self._shape(family, detail) % len(style.DASHES)]
+
+    def _shape(self, family: str, detail: Detail) -> int:
+        return self.details.index(detail) if self.crossed else self.kinds.index((family, detail))
 
     def area(self, n_sparse: float | None) -> float:
         """Area of a marker, points squared: even steps of the logarithm of n_sparse; the smallest without one."""
-        smallest, largest = 22.0, 110.0
+        smallest, largest = (12.0, 60.0) if self.crossed else (22.0, 110.0)
         if n_sparse is None or n_sparse <= 0:
             return smallest
         low, high = max(self.sizes[0], 1.0), self.sizes[-1]
         if low >= high:
             return (smallest + largest) / 2
         return smallest + (largest - smallest) * math.log(max(n_sparse, 1.0) / low) / math.log(high / low)
+
+
+def _numerically(detail: Detail) -> list[tuple[str, float, str]]:
+    """Key that sorts values that are numbers as such."""
+    return [(field, *_number_first(value)) for field, value in detail]
+
+
+def _number_first(value: str) -> tuple[float, str]:
+    try:
+        return float(value.replace("\N{MINUS SIGN}", "-")), ""
+    except ValueError:
+        return math.inf, value

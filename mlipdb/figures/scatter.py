@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlipdb.figures import style
-from mlipdb.figures.documents import Raw, Sorted, finite, mesh_rmse, require, sort_out
-from mlipdb.figures.labels import N_SPARSE, number
+from mlipdb.figures.documents import Raw, Sorted, finite, mesh_rmse, require, require_one_protocol, sort_out
+from mlipdb.figures.labels import N_SPARSE, named, number
 from mlipdb.figures.panels import Section, add_legend, make_panels, scale_rmse, scale_values
-from mlipdb.figures.points import Looks, Point, panel_names, points_of
+from mlipdb.figures.points import Detail, Looks, Point, panel_names, points_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,19 +36,25 @@ MOST_SIZES = 4
 #: Inside of a marker -> what it says of the reference's displaced supercells.
 TRAINED = {True: "trained on", False: "not trained on", None: "unknown"}
 UNKNOWN_FILL = "#E0E0E0"
+#: Field besides the training set -> heading in the legend.
+HEADINGS = {"framework": "Framework", "f": "f", "benchmark": "Benchmark"}
+#: Lines of few kinds of potentials and of many, points.
+LINE = 1.0
+CROWDED_LINE = 0.7
 
 
 def rmse_against_n_sparse(benchmarks: Sequence[Raw]) -> Figure:
     """Draw the phonon RMSE against the number of sparse points, one panel a reference.
 
-    Colour, marker and line style stand for the training set (and whatever else but
-    delta sets potentials apart), the shade for delta.
+    Colour, marker and line style stand for the training set, the shade for delta. Where
+    potentials differ in f (or framework) as well, only colour stands for the training set,
+    marker and line style stand for f, and lines join the potentials of the best delta alone.
 
     Parameters
     ----------
     benchmarks
-        Documents of `phonon_benchmarks`. Those that failed or lack a number are counted
-        in the legend.
+        Documents of `phonon_benchmarks`, of one protocol. Those that failed or lack a
+        number are counted in the legend.
 
     Returns
     -------
@@ -57,20 +63,22 @@ def rmse_against_n_sparse(benchmarks: Sequence[Raw]) -> Figure:
     Raises
     ------
     DataError
-        If no document can be shown.
+        If no document can be shown, or they follow several protocols.
     """
     found = sort_out(benchmarks, {"phonon RMSE": mesh_rmse, "n_sparse": lambda item: finite(item.get("n_sparse"))})
     require(benchmarks, found, "phonon RMSE against n_sparse")
+    require_one_protocol(found.shown)
     points = points_of(found.shown)
     looks = Looks(points)
     with style.applied():
-        sections = [_family_section(looks, with_lines=True), delta_section(looks), _note_section(found)]
+        sections = [*_kind_sections(looks, with_lines=True), delta_section(looks)]
+        sections += [_line_section(looks), _note_section(found)]
         figure, axes = make_panels(panel_names(benchmarks), sections, (SPARSE_POINTS, PHONON_RMSE))
         for panel, members in _by_panel(axes, points):
             _draw_lines(panel, members, looks)
         first = next(iter(axes.values()))
         width = figure.get_figwidth() * 0.6 / min(len(axes), 3)  # inches of a panel, cautiously
-        scale_values(first, "x", looks.sizes, width)
+        scale_values(first, "x", [point.n_sparse for point in points if point.n_sparse is not None], width)
         scale_rmse(first, "y", [point.phonon_rmse for point in points])
         add_legend(figure, sections)
         return style.settle(figure)
@@ -80,7 +88,8 @@ def phonon_rmse_against_force_rmse(benchmarks: Sequence[Raw]) -> Figure:
     """Draw the phonon RMSE against the force RMSE on the test set, one panel a reference.
 
     Marker and colour stand for the training set, the shade for delta, the size for
-    n_sparse; filled markers are potentials that were trained on displaced supercells
+    n_sparse. Where potentials differ in f (or framework) as well, the marker stands for
+    that and colour alone for the training set. Filled markers are potentials that were trained on displaced supercells
     of the reference.
 
     Parameters
@@ -95,16 +104,17 @@ def phonon_rmse_against_force_rmse(benchmarks: Sequence[Raw]) -> Figure:
     Raises
     ------
     DataError
-        If no document can be shown.
+        If no document can be shown, or they follow several protocols.
     """
     needs = {"phonon RMSE": mesh_rmse, "force RMSE": lambda item: finite(item.get("force_rmse"))}
     found = sort_out(benchmarks, needs)
     require(benchmarks, found, "phonon RMSE against force RMSE")
+    require_one_protocol(found.shown)
     points = points_of(found.shown)
     looks = Looks(points)
     with style.applied():
         sections = [
-            _family_section(looks, with_lines=False),
+            *_kind_sections(looks, with_lines=False),
             delta_section(looks),
             size_section(looks, points),
             _trained_section(points),
@@ -132,32 +142,44 @@ def _by_panel(axes: dict[str, Axes], points: Sequence[Point]) -> Iterable[tuple[
 
 
 def _draw_lines(axes: Axes, points: Sequence[Point], looks: Looks) -> None:
-    """One line a family and delta, through ascending n_sparse."""
-    series: dict[tuple[str, float | None], list[Point]] = {}
+    """Ascending n_sparse of each kind of potential and delta; a line joins them, or the best delta of many kinds."""
+    series: dict[tuple[str, Detail], dict[float, list[Point]]] = {}
     for point in points:
-        series.setdefault((point.family, point.delta), []).append(point)
-    for (family, delta), members in sorted(series.items(), key=lambda pair: (pair[0][0], pair[0][1] or 0.0)):
-        places = sorted((point.n_sparse, point.phonon_rmse) for point in members if point.n_sparse is not None)
-        axes.plot(
-            [n_sparse for n_sparse, _ in places],
-            [phonon_rmse for _, phonon_rmse in places],
-            color=looks.colour(family, delta),
-            marker=looks.marker(family),
-            linestyle=looks.dashes(family),
-            markersize=5.0,
-            zorder=3,
-        )
+        series.setdefault((point.family, point.detail), {}).setdefault(point.delta or 0.0, []).append(point)
+    for (family, detail), of_deltas in sorted(series.items(), key=lambda pair: looks.kinds.index(pair[0])):
+        best = min(of_deltas, key=lambda delta: (min(point.phonon_rmse for point in of_deltas[delta]), delta))
+        for delta, members in sorted(of_deltas.items()):
+            places = sorted((point.n_sparse, point.phonon_rmse) for point in members if point.n_sparse is not None)
+            joined = not looks.crossed or delta == best
+            axes.plot(
+                [n_sparse for n_sparse, _ in places],
+                [phonon_rmse for _, phonon_rmse in places],
+                color=looks.colour(family, members[0].delta, detail),
+                marker=looks.marker(family, detail),
+                linestyle=looks.dashes(family, detail) if joined else "none",
+                linewidth=CROWDED_LINE if looks.crossed else LINE,
+                markersize=_marker_size(looks, joined=joined),
+                markeredgewidth=0.0 if looks.crossed else 1.0,
+                zorder=4 if looks.crossed and joined else 3,
+            )
+
+
+def _marker_size(looks: Looks, *, joined: bool) -> float:
+    """Points; small among many kinds of potentials, smaller still without a line."""
+    if not looks.crossed:
+        return 5.0
+    return 3.5 if joined else 2.5
 
 
 def _draw_markers(axes: Axes, points: Sequence[Point], looks: Looks) -> None:
     """One marker a point, the large ones below."""
     for point in sorted(points, key=lambda point: -looks.area(point.n_sparse)):
-        colour = looks.colour(point.family, point.delta)
+        colour = looks.colour(point.family, point.delta, point.detail)
         axes.scatter(
             point.force_rmse or 0.0,
             point.phonon_rmse,
             s=looks.area(point.n_sparse),
-            marker=looks.marker(point.family),
+            marker=looks.marker(point.family, point.detail),
             facecolors=_inside(colour, point.trained_on),
             edgecolors="white" if point.trained_on else colour,
             linewidths=0.6 if point.trained_on else 1.2,
@@ -183,13 +205,33 @@ def symbol(marker: str, colour: str, **options: Any) -> Line2D:
     return Line2D([], [], **{"marker": marker, "color": colour, "linestyle": "none", "markersize": 6.0, **options})
 
 
-def _family_section(looks: Looks, *, with_lines: bool) -> Section:
-    entries = []
-    for family in looks.families:
-        dashes = looks.dashes(family) if with_lines else "none"
-        handle = symbol(looks.marker(family), looks.colour(family, None), linestyle=dashes)
-        entries.append((handle, wrapped(family)))
-    return Section("Training set", entries)
+def _kind_sections(looks: Looks, *, with_lines: bool) -> list[Section]:
+    """What colour, marker and line style stand for: one section, or two where families and details are crossed."""
+    if not looks.crossed:
+        return [Section("Training set", [_kind_entry(looks, *kind, with_lines=with_lines) for kind in looks.kinds])]
+    colours = [(symbol("o", looks.colour(family, None)), wrapped(family)) for family in looks.families]
+    fields = [field for field in HEADINGS if any(field in dict(detail) for detail in looks.details)]
+    shapes = []
+    for detail in looks.details:
+        family = looks.families[0]  # any: shape and dashes belong to the detail alone
+        dashes = looks.dashes(family, detail) if with_lines else "none"
+        text = ", ".join(dict(detail).get(field, "–") for field in fields)
+        shapes.append((symbol(looks.marker(family, detail), style.GREY, linestyle=dashes), wrapped(text)))
+    heading = ", ".join(HEADINGS[field] for field in fields)
+    return [Section("Training set", colours), Section(heading, shapes)]
+
+
+def _kind_entry(looks: Looks, family: str, detail: Detail, *, with_lines: bool) -> tuple[Line2D, str]:
+    dashes = looks.dashes(family, detail) if with_lines else "none"
+    handle = symbol(looks.marker(family, detail), looks.colour(family, None, detail), linestyle=dashes)
+    return handle, wrapped(named(family, detail))
+
+
+def _line_section(looks: Looks) -> Section:
+    """Which potentials are joined, where not all are."""
+    if not looks.crossed or len(looks.deltas) < 2:
+        return Section("")
+    return Section("Lines", [(None, "best δ in the panel")])
 
 
 def delta_section(looks: Looks) -> Section:

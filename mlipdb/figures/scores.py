@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from mlipdb.errors import DataError, NotFoundError, UsageError
-from mlipdb.figures.documents import Raw, finite
+from mlipdb.figures.documents import Raw, finite, require_one_protocol
 
 __all__ = [
     "METRICS",
@@ -255,14 +255,7 @@ def _benchmarks_of(potentials: Sequence[Raw], benchmarks: Sequence[Raw], materia
             known = sorted({str(item.get("material_name") or item.get("material_id")) for item in used})
             raise NotFoundError(f"none of these potentials was benchmarked on {material}, but on {', '.join(known)}")
         used = chosen
-    protocols = {str(item.get("protocol_id")): str(item.get("benchmark")) for item in used}
-    if len(protocols) > 1:
-        listed = ", ".join(f"{key} of {name}" for key, name in sorted(protocols.items()))
-        raise DataError(
-            f"the benchmarks follow {len(protocols)} protocols ({listed}), whose errors do not mix; "
-            "choose one of them, as in --where protocol_id=ID",
-            reason="several_protocols",
-        )
+    require_one_protocol(used)
     return used
 
 

@@ -92,6 +92,34 @@ def test_all_figures_include_a_grid(shell: Any, grid: Any) -> None:
     assert shell("plot", "study", "--where", "protocol_id=protocol-1").code == 0
 
 
+def test_scatter_figures_of_each_protocol(shell: Any, grid: Any, tmp_path: Path) -> None:
+    names = ("rmse-force", "rmse-n-sparse")
+    answer = shell("plot", "all", "--format", "svg")
+    assert answer.code == 0, answer.err
+    assert sorted(Path(line).name for line in answer.out.split() if "rmse-" in Path(line).name[:6]) == [
+        f"{name}.svg" for name in names
+    ]
+    other = {**grid.docs("phonon_benchmarks")[0], "benchmark_id": "bm-other", "protocol_id": "protocol-2"}
+    del other["n_sparse"]  # as of an imported potential: only the other figure has a place for it
+    grid.database.collection("phonon_benchmarks").insert_one(other)
+    answer = shell("plot", "all", "--format", "svg")
+    assert answer.code == 0, answer.err
+    written = [Path(line) for line in answer.out.split()]
+    assert sorted(path.name for path in written if path.name.startswith("rmse-")) == [
+        "rmse-force-protocol-1.svg",
+        "rmse-force-protocol-2.svg",
+        "rmse-n-sparse.svg",
+    ]
+    assert all(path.is_file() for path in written)
+    target = tmp_path / "a.svg"
+    answer = shell("plot", "rmse-force", "-o", target)
+    assert answer.code == 1
+    assert "--where protocol_id=" in answer.err
+    assert not target.exists()
+    assert shell("plot", "rmse-force", "--where", "protocol_id=protocol-1", "-o", target).code == 0
+    assert target.is_file()
+
+
 def test_a_benchmark_whose_potential_is_gone_has_no_figure(shell: Any, grid: Any) -> None:
     orphan = {"benchmark_id": "bm-other", "potential_id": "pot-gone", "protocol_id": "protocol-2"}
     grid.database.collection("phonon_benchmarks").insert_one({**grid.docs("phonon_benchmarks")[0], **orphan})

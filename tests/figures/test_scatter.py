@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from studies import make_study
 
 from mlipdb.errors import DataError
 from mlipdb.figures import phonon_rmse_against_force_rmse, rmse_against_n_sparse
@@ -74,12 +76,134 @@ def test_sparse_points_have_plain_labels_on_a_logarithmic_axis(grid: list[Raw]) 
     assert narrow.get_xscale() == "linear"
 
 
-def test_crowded_labels_are_left_out_but_not_their_ticks(grid: list[Raw]) -> None:
+def test_crowded_labels_are_left_out_before_their_ticks(grid: list[Raw]) -> None:
     base = grid[0]
     axes = rmse_against_n_sparse([{**base, "n_sparse": 1000 + 10 * n} for n in range(50)]).axes[0]
     labels = [text.get_text() for text in axes.get_xticklabels()]
-    assert len(labels) == 50
     assert 1 < sum(map(bool, labels)) < 20
+    assert sum(map(bool, labels)) < len(labels)
+
+
+def test_ticks_do_not_lie_on_one_another(grid: list[Raw]) -> None:
+    sizes = [50, 100, 200, 374, 400, 400, 800, 1018, 1378]
+    items = [{**grid[0], "n_sparse": size, "phonon_id": f"ph-{k}"} for size in sizes for k in range(3)]
+    figure = rmse_against_n_sparse(items)
+    figure.draw_without_rendering()
+    axis = figure.axes[0].xaxis
+    assert list(axis.get_majorticklocs()) == [50, 100, 200, 400, 800, 1018, 1378]  # more potentials have 400 than 374
+    places = [axis.axes.transData.transform((x, 1.0))[0] * 72 / figure.dpi for x in axis.get_majorticklocs()]
+    assert min(np.diff(places)) > 4.0
+    boxes = [text.get_window_extent() for text in axis.get_ticklabels() if text.get_text()]
+    assert len(boxes) >= 3
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+
+
+def by_label(figure: Figure) -> dict[str, Any]:
+    """Handle of each entry of the legend."""
+    legend = figure.legends[0]
+    return dict(zip(legend_texts(figure), legend.legend_handles, strict=True))
+
+
+def crossed() -> list[Raw]:
+    """Three training sets, four f, three deltas and six numbers of sparse points."""
+    return make_study((50, 100, 200, 400, 800, 1378), (0.5, 1.0, 2.0), (0.01, 0.03, 0.1, 10.0), ("a", "b", "c"))[1]
+
+
+@BOTH
+def test_crossed_families_have_a_section_for_each(draw: Draw) -> None:
+    figure = draw(crossed())
+    texts = [text for text in legend_texts(figure) if text]
+    expected = ["Training set", "a", "b", "c", "f", "0.01", "0.03", "0.1", "10", "δ (eV)", "0.5", "1", "2"]
+    assert texts[: len(expected)] == expected
+    entries = by_label(figure)
+    assert len({entries[name].get_color() for name in "abc"}) == 3
+    assert len({entries[name].get_marker() for name in "abc"}) == 1
+    shapes = [entries[f] for f in ("0.01", "0.03", "0.1", "10")]
+    assert len({handle.get_marker() for handle in shapes}) == 4
+    assert len({handle.get_color() for handle in shapes}) == 1
+
+
+def test_lines_of_crossed_families_join_the_best_delta() -> None:
+    figure = rmse_against_n_sparse(crossed())
+    axes = figure.axes[0]
+    joined = [line for line in axes.get_lines() if line.get_linestyle() != "None"]
+    assert (len(joined), len(axes.get_lines())) == (12, 36)
+    best = {line.get_ydata().min() for line in joined}
+    title = axes.get_title()
+    assert best == {
+        min(
+            item["mesh"]["rmse"]
+            for item in crossed()
+            if (item["training_set"], item["f"], item["material_name"]) == (training_set, f, title)
+        )
+        for training_set in "abc"
+        for f in (0.01, 0.03, 0.1, 10.0)
+    }
+    shapes = by_label(figure)
+    for line in joined:
+        f = next(
+            item["f"]
+            for item in crossed()
+            if item["material_name"] == title and item["mesh"]["rmse"] == line.get_ydata().min()
+        )
+        handle = shapes[f"{f:g}"]
+        assert (line.get_marker(), line.get_linestyle()) == (handle.get_marker(), handle.get_linestyle())
+    assert {"Lines", "best δ in the panel"} <= set(legend_texts(figure))
+
+
+def test_markers_of_crossed_families_tell_both() -> None:
+    items = [item for item in crossed() if item["material_name"] == "bc8" and item["delta"] == 1.0]
+    figure = phonon_rmse_against_force_rmse([{**item, "reference_in_training": True} for item in items])
+    entries = by_label(figure)
+    markers = figure.axes[0].collections
+    assert len(markers) == len(items)
+    for marker in markers:
+        x, y = marker.get_offsets()[0]
+        colour = to_hex(marker.get_facecolors()[0])
+        assert colour in {
+            to_hex(entries[item["training_set"]].get_color())
+            for item in items
+            if np.isclose(item["force_rmse"], x) and np.isclose(item["mesh"]["rmse"], y)
+        }
+
+
+@BOTH
+def test_what_follows_from_the_training_set_has_no_section(draw: Draw) -> None:
+    items = [{**item, "f": {"full": 0.1, "rattled": 0.2}[item["training_set"]]} for item in make_study(fs=(0.1,))[1]]
+    figure = draw(items)
+    assert legend_texts(figure)[:3] == ["Training set", "full, f = 0.1", "rattled, f = 0.2"]
+    entries = by_label(figure)
+    first, second = (entries[text] for text in ("full, f = 0.1", "rattled, f = 0.2"))
+    assert (first.get_color(), first.get_marker()) != (second.get_color(), second.get_marker())
+    assert first.get_marker() != second.get_marker()
+
+
+def test_several_fields_share_a_section() -> None:
+    items = make_study()[1]
+    imported = {key: value for key, value in items[0].items() if key not in ("training_set", "f", "delta")}
+    figure = rmse_against_n_sparse(
+        [*({**item, "framework": "gap"} for item in items), {**imported, "framework": "mace"}]
+    )
+    texts = [text for text in legend_texts(figure) if text]
+    assert texts[:8] == [
+        "Training set",
+        "full",
+        "mace (imported)",
+        "rattled",
+        "Framework, f",
+        "gap, 0.05",
+        "gap, 0.1",
+        "mace, –",
+    ]
+
+
+@BOTH
+def test_protocols_do_not_mix(draw: Draw) -> None:
+    items = make_study()[1]
+    with pytest.raises(DataError, match=r"2 protocols .*--where protocol_id=ID") as caught:
+        draw([*items, {**items[0], "protocol_id": "protocol-2"}])
+    assert caught.value.reason == "several_protocols"
+    draw([*items, {**items[0], "protocol_id": "protocol-2", "state": "withdrawn"}])
 
 
 @BOTH
