@@ -10,10 +10,10 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -24,11 +24,15 @@ from typing import Any, NoReturn
 
 from mlipdb.work_progress import Report, ReportFile, read_report, remove_reports, report_path, reports_to
 
-__all__ = ["run_in_processes"]
+__all__ = ["run_in_order", "run_in_processes"]
 
 Raw = dict[str, Any]
 #: Gets an item's label, the phase of the work on it, steps done, and steps there are.
 Tell = Callable[[str, str, int, int], None]
+#: Imported by default by the server that workers are forked from.
+PRELOAD = "mlipdb.preload"
+#: Items per worker that `run_in_order` takes beyond the first that is not done.
+AHEAD = 4
 #: Attempts for an item whose worker died: it may have been the neighbour's fault.
 ATTEMPTS = 2
 #: Seconds between two requests to end of a worker whose parent is gone.
@@ -39,14 +43,57 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 log = logging.getLogger("mlipdb")
 
 
-def run_in_processes(
+def run_in_order(
     function: Callable[[Raw], Raw],
     items: Iterable[Raw],
     workers: int,
     died: Callable[[Raw, str], Raw],
     *,
-    tell: Tell | None = None,
+    preload: str = PRELOAD,
 ) -> Iterator[Raw]:
+    """Results of a function over items, in the order of the items.
+
+    As `run_in_processes`, which see.  Results that are ready before an earlier one wait, and while more
+    than a few of them wait no further item is taken.
+
+    Parameters
+    ----------
+    function, items, workers, died, preload
+        As there; items hold no key ``_place``, and so do results.
+    """
+    state = {"next": 0}
+
+    def numbered() -> Iterator[Raw | None]:
+        for place, item in enumerate(items):
+            while place >= state["next"] + AHEAD * workers:
+                yield None
+            yield {"function": function, "item": item, "_place": place, "label": item.get("label")}
+
+    def fallen(work: Raw, sentence: str) -> Raw:
+        return {"_place": work["_place"], "result": died(work["item"], sentence)}
+
+    waiting: dict[int, Raw] = {}
+    with closing(run_in_processes(_placed, numbered(), workers, fallen, preload=preload)) as results:
+        for result in results:
+            waiting[result["_place"]] = result["result"]
+            while state["next"] in waiting:
+                yield waiting.pop(state["next"])
+                state["next"] += 1
+
+
+def _placed(work: Raw) -> Raw:
+    return {"_place": work["_place"], "result": work["function"](work["item"])}
+
+
+def run_in_processes(
+    function: Callable[[Raw], Raw],
+    items: Iterable[Raw | None],
+    workers: int,
+    died: Callable[[Raw, str], Raw],
+    *,
+    tell: Tell | None = None,
+    preload: str = PRELOAD,
+) -> Generator[Raw]:
     """Results of a function over items, in the order they finish.
 
     No more items are taken than the workers can hold, so memory does not grow with their number.
@@ -59,7 +106,7 @@ def run_in_processes(
     function
         Importable; gets an item, returns a result, never raises.
     items
-        Inputs, taken lazily.
+        Inputs, taken lazily; None stands for none before another result has been taken.
     workers
         Processes.
     died
@@ -67,11 +114,13 @@ def run_in_processes(
     tell
         Gets what the function tells by `mlipdb.work_progress.report_progress`, with the item's label;
         called in this process, while it waits for results.
+    preload
+        Module that the server of the processes imports once.
     """
     queue = iter(items)
     # All temporary folders of the workers lie in this one, so that those of a killed worker go as well.
     with tempfile.TemporaryDirectory(prefix="mlipdb-build-", ignore_cleanup_errors=True) as folder:
-        watch = _Watch(folder, tell)
+        watch = _Watch((folder, preload), tell)
         while True:
             suspects: list[Raw] = []
             yield from _run_until_broken(function, queue, workers, suspects, watch)
@@ -93,15 +142,15 @@ class _Attempt:
 class _Watch:
     """Waits for results, and passes on what the workers report meanwhile."""
 
-    def __init__(self, folder: str, tell: Tell | None) -> None:
-        self.folder = folder
+    def __init__(self, home: tuple[str, str], tell: Tell | None) -> None:
+        self.home = home
         self._tell = tell
         self._numbers = count()
         self._told: dict[str, Report] = {}
 
     def attempt(self, item: Raw) -> _Attempt:
         """A file of its own for each: what a killed worker left says nothing of the next attempt."""
-        return _Attempt(item, report_path(self.folder, next(self._numbers)))
+        return _Attempt(item, report_path(self.home[0], next(self._numbers)))
 
     def wait(self, running: Mapping[Future[Raw], _Attempt]) -> set[Future[Raw]]:
         """Futures that are done, at least one."""
@@ -127,11 +176,12 @@ class _Watch:
             self._tell(label, *report)
 
 
-def _executor(workers: int, folder: str) -> ProcessPoolExecutor:
+def _executor(workers: int, home: tuple[str, str]) -> ProcessPoolExecutor:
+    folder, preload = home
     for name in THREAD_VARIABLES:
         os.environ.setdefault(name, "1")  # one core a worker: BLAS threads would fight over them
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlipdb.preload"])
+    context.set_forkserver_preload([preload])
     return ProcessPoolExecutor(max_workers=workers, mp_context=context, initializer=partial(_initialise, folder))
 
 
@@ -226,10 +276,14 @@ def _end_workers(pool: ProcessPoolExecutor) -> None:
 
 
 def _run_until_broken(
-    function: Callable[[Raw], Raw], queue: Iterator[Raw], workers: int, suspects: list[Raw], watch: _Watch
+    function: Callable[[Raw], Raw],
+    queue: Iterator[Raw | None],
+    workers: int,
+    suspects: list[Raw],
+    watch: _Watch,
 ) -> Iterator[Raw]:
     """Work until the queue is empty or a worker dies; then `suspects` holds what was in hand."""
-    pool = _executor(workers, watch.folder)
+    pool = _executor(workers, watch.home)
     running: dict[Future[Raw], _Attempt] = {}
     ended = False
     try:
@@ -275,7 +329,7 @@ def _collect(running: dict[Future[Raw], _Attempt], suspects: list[Raw]) -> Itera
 
 def _run_alone(function: Callable[[Raw], Raw], item: Raw, died: Callable[[Raw, str], Raw], watch: _Watch) -> Raw:
     for _ in range(ATTEMPTS - 1):
-        with _executor(1, watch.folder) as pool:
+        with _executor(1, watch.home) as pool:
             attempt = watch.attempt(item)
             try:
                 future = pool.submit(_work, function, item, attempt.file)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import worker_functions
 
-from mlipdb.workers import ATTEMPTS, run_in_processes
+from mlipdb.workers import AHEAD, ATTEMPTS, run_in_order, run_in_processes
 
 Raw = dict[str, Any]
 
@@ -55,6 +55,30 @@ def test_items_are_taken_as_they_are_needed() -> None:
             break
     results.close()  # type: ignore[attr-defined]
     assert taken < 30
+
+
+def test_results_in_the_order_of_the_items() -> None:
+    items = [{"label": number, "seconds": 0.2 if number == 0 else 0.0} for number in range(30)]
+    taken = []
+
+    def watched() -> Iterator[Raw]:
+        for item in items:
+            taken.append(item["label"])
+            yield item
+
+    results = run_in_order(worker_functions.sleep, watched(), 2, died)
+    assert next(results)["label"] == 0
+    # While the first one took its time, only so many others were taken.
+    assert len(taken) <= 2 * AHEAD + 1
+    assert [result["label"] for result in results] == list(range(1, 30))
+
+
+def test_the_order_stays_when_a_worker_dies(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    items = [{"label": number, "log": log, "how": "kill" if number == 3 else None} for number in range(8)]
+    results = list(run_in_order(worker_functions.die_as_told, items, 2, died))
+    assert [result["label"] for result in results] == list(range(8))
+    assert ["died" in result for result in results] == [number == 3 for number in range(8)]
 
 
 def test_blas_of_a_worker_has_one_thread() -> None:
@@ -122,6 +146,7 @@ def test_the_folder_of_a_killed_worker_is_removed(tmp_path: Path) -> None:
 def test_a_worker_whose_parent_is_gone_ends_and_leaves_no_folder(how: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = (
+        "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "  # under nohup it is ignored
         "import sys; sys.path.insert(0, sys.argv[2]); import worker_functions as w; "
         "from mlipdb.workers import run_in_processes as r; "
         "list(r(w.wait_with_a_folder, [{'label': 1, 'log': sys.argv[1]}], 1, lambda i, m: i))"

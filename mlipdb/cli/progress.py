@@ -10,12 +10,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
     from mlipdb.cli.bars import Bars
     from mlipdb.runner import RunReport
 
-__all__ = ["BarReporter", "LogReporter", "counter", "reporter", "start_logging"]
+__all__ = ["AddBar", "BarReporter", "LogReporter", "adding", "counter", "reporter", "start_logging"]
 
 #: Seconds between two log lines on a long loop.
 LOG_EVERY = 5.0
@@ -206,3 +206,40 @@ def counter(description: str, total: int | None = None) -> Iterator[Callable[...
 
     yield advance
     log.info("%s: %d done", description, state["done"])
+
+
+class AddBar:
+    """How far `add` is: files and directories read, and items in them."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+        self._units = self._done = self._items = 0
+        self._said = monotonic()
+
+    def begin(self, units: int) -> None:
+        """Show what is coming."""
+        self._units = units
+        if self._progress is not None:
+            self._task = self._progress.add_task("add", total=units, note="")
+
+    def advance(self, units: int, items: int) -> None:
+        """Move on."""
+        self._done += units
+        self._items += items
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, advance=units, note=f"{self._items} items")
+        elif monotonic() - self._said > LOG_EVERY:
+            self._said = monotonic()
+            log.info("add: %d of %d files and directories, %d items", self._done, self._units, self._items)
+
+
+@contextmanager
+def adding() -> Iterator[AddBar]:
+    """A bar where stderr is a terminal, log lines now and then elsewhere."""
+    if sys.stderr.isatty():
+        with _progress() as progress:
+            yield AddBar(progress)
+    else:
+        start_logging()
+        yield AddBar(None)

@@ -2,70 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+import shutil
+import tempfile
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from mlipdb.artifacts import Artifacts
 from mlipdb.errors import IngestError
-from mlipdb.ingest.files import Record, count_others, find_files, read_records
-from mlipdb.ingest.interpret import recognise
-from mlipdb.schemas.common import ArtifactRef, Failure, utc_now
-from mlipdb.schemas.keys import make_key
-from mlipdb.schemas.task import Task, TaskSource
+from mlipdb.ingest.archives import unpack
+from mlipdb.ingest.files import Record
+from mlipdb.ingest.jobflow_data import join_blobs
+from mlipdb.ingest.prepare import Prepared, raw_hash
+from mlipdb.ingest.reading import Member, Portion, died, portions, read_work
+from mlipdb.ingest.walk import ARCHIVE, Unit, walk
+from mlipdb.ingest.writer import AddReport, TaskWriter
 from mlipdb.stores import Database
+from mlipdb.workers import run_in_order
 
-__all__ = ["AddReport", "add_paths", "raw_hash"]
+__all__ = ["AddProgress", "AddReport", "TaskWriter", "add_paths", "raw_hash"]
 
-#: A raw task above this becomes a file: MongoDB takes documents up to 16 MB.
-MAX_INLINE = 15 * 1024 * 1024
-#: MongoDB nests documents up to 100 levels; a task adds some of its own.
-MAX_DEPTH = 90
-
-
-@dataclass
-class AddReport:
-    """What `add_paths` did.
-
-    Attributes
-    ----------
-    added, updated, unchanged
-        Numbers of tasks.
-    problems
-        One sentence for each item that was not taken.
-    formats
-        Number of tasks taken of each format.
-    others
-        Number of other files in the folders, left alone.
-    """
-
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    problems: list[str] = field(default_factory=list)
-    formats: dict[str, int] = field(default_factory=dict)
-    others: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for `--json`."""
-        return {
-            "added": self.added,
-            "updated": self.updated,
-            "unchanged": self.unchanged,
-            "rejected": len(self.problems),
-            "formats": self.formats,
-            "problems": self.problems,
-            "other_files": self.others,
-        }
+Raw = dict[str, Any]
+#: Items and bytes that are written at once, and seconds after which fewer are.
+BATCH_ITEMS, BATCH_BYTES, BATCH_SECONDS = 200, 4 * 1024 * 1024, 1.0
+#: Below both, processes would take longer to start than the reading takes.
+FEW_UNITS, FEW_BYTES = 32, 4 * 1024 * 1024
 
 
-def raw_hash(raw: dict[str, Any]) -> str:
-    """SHA-256 of a raw task; unlike keys it may hold NaN, which a producer did write."""
-    text = json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+class AddProgress(Protocol):
+    """Who is told how far `add_paths` is."""
+
+    def begin(self, units: int) -> None:
+        """The files and directories to read have been counted."""
+
+    def advance(self, units: int, items: int) -> None:
+        """So many more of them are done, and so many items were written."""
 
 
 def add_paths(
@@ -74,12 +46,18 @@ def add_paths(
     *,
     group: str | None = None,
     replace: bool = False,
-    advance: Callable[[int], None] | None = None,
+    progress: AddProgress | None = None,
+    workers: int = 1,
+    level: Mapping[str, Any] | None = None,
+    keep: int | None = 40,
 ) -> AddReport:
     """Read every task below some paths and keep it.
 
     A task that is there already with the same content is left alone; one with new content replaces
-    the old if it comes from the same file, and is refused if it comes from another one.  What cannot
+    the old if it comes from the same file, and is refused if it comes from another one.  Where an id is a
+    hash of the content (extxyz, ASE, outputs, VASP directories, phonopy), other content at the same place
+    (file and item) replaces the task that stood there once the whole file was read, unless that is still
+    somewhere in the file; what was made from the old task is withdrawn by the next build.  What cannot
     be read becomes a failed entry that names its file, and goes away when that file is read without a
     problem.
 
@@ -88,182 +66,134 @@ def add_paths(
     database
         Open database.
     paths
-        Files and folders.
+        Files, folders and archives.
     group
         Owner written into the tasks.
     replace
         Let new content replace the old whichever file it comes from.
-    advance
-        Called with the number of items just finished.
+    progress
+        Told how far it is.
+    workers
+        Processes that read; what is read goes in in the same order with any number of them.
+    level
+        Level of theory of files that do not say theirs, as fields of flat records.
+    keep
+        Number of items of which the report tells what was understood; None for all.
     """
-    report = AddReport()
-    writer = _Writer(database, group, report, replace)
+    report = AddReport(keep=keep)
+    writer = TaskWriter(database, group, report, replace)
     try:
-        for path in paths:
-            _add_path(writer, path, advance)
+        with tempfile.TemporaryDirectory(prefix="mlipdb-add-", ignore_cleanup_errors=True) as folder:
+            units = [unit for path in paths for unit in _units(writer, path)]
+            if progress is not None:
+                progress.begin(len(units))
+            works = _works(writer, units, Path(folder), dict(level) if level else None)
+            results = join_blobs(_results(works, units, workers), Path(folder), writer.leave)
+            _write(writer, results, progress)
     finally:
         if report.added or report.updated:
             database.touch("tasks")
     return report
 
 
-def _add_path(writer: _Writer, path: Path, advance: Callable[[int], None] | None) -> None:
+def _units(writer: TaskWriter, path: Path) -> list[Unit]:
     try:
-        files = find_files(path)
+        found = walk(path)
     except IngestError as error:
         writer.reject(Record(path, "", None, error))
-        return
+        return []
     writer.accept(path)
-    writer.leave(count_others(path))
-    for file in files:
-        for record in read_records(file):
-            writer.take(record)
-            if advance is not None:
-                advance(1)
-        writer.forget(file)
+    writer.leave(found.others)
+    return found.units
 
 
-class _Writer:
-    def __init__(self, database: Database, group: str | None, report: AddReport, replace: bool) -> None:
-        self._tasks = database.collection("tasks")
-        self._artifacts = Artifacts(database)
-        self._database = database
-        self._group = group
-        self._report = report
-        self._replace = replace
-        self._seen: dict[str, tuple[str, str]] = {}
-        self._rejected: set[str] = set()
-
-    def take(self, record: Record) -> None:
-        if record.problem is not None or record.raw is None:
-            self.reject(record)
-            return
-        try:
-            self._store(record, record.raw)
-        except IngestError as error:
-            self.reject(Record(record.path, record.item, None, error))
-
-    def _store(self, record: Record, raw: dict[str, Any]) -> None:
-        place = f"{_text(record.path.name)} item {record.item}"
-        try:
-            source_format, task_id = recognise(raw)
-        except IngestError as error:
-            raise IngestError(f"{place}: {error.message}", reason=error.reason) from None
-        size = _stored_size(raw, place)
-        digest = raw_hash(raw)
-        if task_id in self._seen and self._seen[task_id][0] != digest:
-            raise IngestError(
-                f"{place}: the task_id {task_id!r} stands already in {self._seen[task_id][1]} with other content; "
-                "give one of the two its own task_id",
-                reason="duplicate_id",
-            )
-        old = self._tasks.find_one({"task_id": task_id}, {"content_hash": 1, "source": 1})
-        same = old is not None and old.get("content_hash") == digest
-        if old is not None and not same and not self._replace:
-            _require_same_file(place, task_id, record.path, old["source"])
-        self._seen[task_id] = (digest, place)
-        if same:
-            self._report.unchanged += 1
-            return
-        task = Task(
-            task_id=task_id,
-            source=TaskSource(format=source_format, path=_address(record.path), item=record.item),
-            content_hash=digest,
-            group=self._group,
-            **({"raw": raw} if size <= MAX_INLINE else {"raw_artifact": self._as_file(raw)}),
-        )
-        self._database.replace("tasks", task.to_bson())
-        self._report.formats[source_format] = self._report.formats.get(source_format, 0) + 1
-        if old is None:
-            self._report.added += 1
+def _works(writer: TaskWriter, units: list[Unit], folder: Path, level: Raw | None) -> Iterator[Raw]:
+    """What workers are given, in order: a portion each, and whether a unit ends with it."""
+    for number, unit in enumerate(units):
+        if unit.format == ARCHIVE:
+            yield from _archive_works(writer, unit, folder / str(number), level)
         else:
-            self._report.updated += 1
-
-    def _as_file(self, raw: dict[str, Any]) -> ArtifactRef:
-        return self._artifacts.put("task.json", json.dumps(raw).encode())
-
-    def reject(self, record: Record) -> None:
-        """Keep a failed entry for an item that could not be taken."""
-        problem = record.problem or IngestError(f"{record.path.name} holds nothing")
-        message = _text(problem.message)
-        self._report.problems.append(message)
-        entry = Task(
-            task_id=_rejection_id(record.path, record.item),
-            state="failed",
-            source=TaskSource(format="unknown", path=_address(record.path), item=record.item or None),
-            failure=Failure(reason=problem.reason, message=message),
-            group=self._group,
-            last_updated=utc_now(),
-        )
-        self._rejected.add(entry.task_id)
-        self._database.replace("tasks", entry.to_bson())
-
-    def accept(self, path: Path) -> None:
-        """Forget that a path was missing or empty."""
-        self._tasks.delete_one({"task_id": _rejection_id(path, ""), "state": "failed"})
-
-    def leave(self, number: int) -> None:
-        """Count files that are not read."""
-        self._report.others += number
-
-    def forget(self, file: Path) -> None:
-        """Forget earlier failures in a file that has just been read, but for those of this time."""
-        query = {"source.path": _address(file), "state": "failed"}
-        old = {entry["task_id"] for entry in self._tasks.find(query, {"task_id": 1})}
-        for task_id in sorted(old - self._rejected):
-            self._tasks.delete_one({"task_id": task_id})
+            yield from _ended(portions(unit, None, level), {"forget": unit.path})
 
 
-def _require_same_file(place: str, task_id: str, path: Path, source: dict[str, Any]) -> None:
-    """Raise unless a task with new content comes from the file that its old content came from."""
-    if source["path"] != _address(path):
-        raise IngestError(
-            f"{place}: the task_id {task_id!r} came first from {source['path']} item {source.get('item')} with other "
-            "content; give one of the two its own task_id, or say `--replace` to take this one",
-            reason="duplicate_id",
-        )
+def _ended(found: Iterator[Portion], end: Raw) -> Iterator[Raw]:
+    """Portions of a unit, the last with what is to be done after it."""
+    last: Portion | None = None
+    for portion in found:
+        if last is not None:
+            yield {"portion": last, "label": last.unit.path.name}
+        last = portion
+    if last is not None:
+        yield {"portion": last, "label": last.unit.path.name, **end}
 
 
-def _stored_size(raw: dict[str, Any], place: str) -> int:
-    """Bytes of a raw task in MongoDB.
-
-    Raises
-    ------
-    IngestError
-        If MongoDB could not keep it as it is.
-    """
-    import bson
-    from bson.errors import BSONError
-
+def _archive_works(writer: TaskWriter, unit: Unit, folder: Path, level: Raw | None) -> Iterator[Raw]:
+    """The same of an archive, which is unpacked here."""
+    folder.mkdir()
+    done = unpack(unit.path, folder)
+    refused = done.refused
+    found: list[Unit] = []
     try:
-        size = len(bson.encode(raw))
-    except (BSONError, OverflowError, RecursionError, UnicodeEncodeError) as error:
-        raise IngestError(f"{place}: cannot be stored in MongoDB: {error}", reason="not_storable") from None
-    if _depth(raw) > MAX_DEPTH:
-        raise IngestError(
-            f"{place}: is nested more than {MAX_DEPTH} levels deep, which MongoDB does not store", reason="not_storable"
-        )
-    return size
+        walked = walk(folder)
+        # Archives in archives are left alone: their depth would have no end.
+        found = [inner for inner in walked.units if inner.format != ARCHIVE]
+        writer.leave(done.others + walked.others + len(walked.units) - len(found))
+    except IngestError:
+        if not refused:
+            refused = [("", IngestError("holds no task", reason="empty_directory"))]
+    for name, error in refused:
+        yield {"portion": Portion(Unit(unit.path, "", error), None, Member(unit.path, name)), "label": unit.path.name}
+    for inner in found:
+        for portion in portions(inner, Member(unit.path, inner.path.relative_to(folder).as_posix()), level):
+            yield {"portion": portion, "label": unit.path.name}
+    end = {"forget": unit.path, "remove": folder}
+    yield {"portion": Portion(Unit(unit.path, "")), "label": unit.path.name, **end}
 
 
-def _depth(value: Any) -> int:
-    """Levels of mappings and lists."""
-    level, depth = [value], 0
-    while level := [item for item in level if isinstance(item, (dict, list))]:
-        depth += 1
-        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
-    return depth
+def _results(works: Iterator[Raw], units: list[Unit], workers: int) -> Generator[Raw]:
+    """What was read, in order."""
+    many = len(units) > FEW_UNITS or sum(map(_size, units)) > FEW_BYTES
+    if workers > 1 and many:
+        yield from run_in_order(read_work, works, workers, died, preload="mlipdb.ingest.preload")
+    else:
+        yield from map(read_work, works)
 
 
-def _text(value: object) -> str:
-    """Text that can be stored: what is no Unicode (file names may be any bytes) is written as an escape."""
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+def _size(unit: Unit) -> int:
+    try:
+        return unit.path.stat().st_size
+    except OSError:
+        return 0
 
 
-def _address(path: Path) -> str:
-    """Absolute path: two files of one name in two folders are not the same file."""
-    return _text(path.absolute())
+def _write(writer: TaskWriter, results: Generator[Raw], progress: AddProgress | None) -> None:
+    """Write results in batches; what failed earlier in a file is forgotten once all of it is written."""
+    batch: list[Prepared] = []
+    ended: list[Raw] = []
+    size, began = 0, time.monotonic()
 
+    def flush() -> None:
+        writer.write(batch)
+        if ended:
+            writer.forget(*(path for end in ended for path in end["paths"]))
+        for end in ended:
+            if "remove" in end:
+                shutil.rmtree(end["remove"], ignore_errors=True)
+        if progress is not None:
+            progress.advance(len(ended), len(batch))
+        batch.clear()
+        ended.clear()
 
-def _rejection_id(path: Path, item: str) -> str:
-    return make_key("rejected", {"path": _address(path), "item": item})
+    paths: set[Path] = set()
+    with closing(results):
+        for result in results:
+            batch.extend(result["prepared"])
+            size += sum(len(item.content) for item in result["prepared"])
+            paths.update(item.record.path for item in result["prepared"])
+            if "forget" in result:
+                ended.append({**result, "paths": {result["forget"], *paths}})
+                paths = set()
+            if len(batch) >= BATCH_ITEMS or size >= BATCH_BYTES or time.monotonic() - began >= BATCH_SECONDS:
+                flush()
+                size, began = 0, time.monotonic()
+    flush()

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mlipdb.errors import ConfigurationError
 from mlipdb.schemas.configuration import ConfigType
 from mlipdb.schemas.level_of_theory import LevelOfTheory
+from mlipdb.schemas.quality import QualityLimits
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-__all__ = ["MAX_FORCE", "MIN_DISTANCE", "Calculation", "require_crystal", "require_usable"]
+__all__ = ["MAX_FORCE", "Calculation", "EnergyKind", "require_crystal", "require_good", "require_usable"]
 
-#: Largest force norm believed, eV/Angstrom: beyond it a calculation has gone wrong.
-MAX_FORCE = 100.0
-#: Smallest distance between two atoms believed, Angstrom: shorter than the bond of H2 by a third.
-MIN_DISTANCE = 0.5
+#: What an energy is: `free` (what the forces are the derivative of), `extrapolated` to no smearing,
+#: `internal` (without the smearing's entropy), or none of these for sure.
+EnergyKind = Literal["free", "extrapolated", "internal", "unknown"]
+
+#: Largest force norm that is taken for a label without being asked, eV/Angstrom.
+MAX_FORCE = QualityLimits().max_force
+#: Largest force component that is kept at all, eV/Angstrom.
+MAX_COMPONENT = 1e6
 #: Largest |energy| of an atom believed, eV: with all its electrons uranium has below 8e5.
 MAX_ENERGY = 1e6
 #: Volume per atom believed, Angstrom^3; a single atom may stand in a larger box.
@@ -49,6 +54,8 @@ class Calculation:
         Level of theory with its keys.
     converged
         False where the producer says that the self-consistency was not reached.
+    energy_kind
+        What `energy` is where it is not what the forces belong to.
     config_type
         The producer's word on the kind, where there is one.
     material_names, foreign_ids
@@ -62,27 +69,42 @@ class Calculation:
     stress: NDArray[np.float64] | None
     level: LevelOfTheory
     converged: bool = True
+    energy_kind: EnergyKind = "free"
     config_type: ConfigType | None = None
     material_names: list[str] = field(default_factory=list)
     foreign_ids: list[str] = field(default_factory=list)
 
 
-def require_usable(calculation: Calculation) -> None:
-    """Raise unless a calculation can be a training label.
+def require_good(calculation: Calculation) -> None:
+    """Raise unless a calculation can be a training label that no quality gate holds back.
 
     Raises
     ------
     ConfigurationError
-        With a reason: ``unconverged``, ``no_energy``, ``no_forces``, ``wrong_shape``, ``not_finite``,
-        ``bad_element``, ``bad_cell``, ``bad_energy``, ``force_too_large``, ``atoms_too_close`` or
-        ``not_isolated``.
+        As `require_usable`, and with the reasons of `mlipdb.schemas.quality`.
+    """
+    from mlipdb.physics.quality import measured_problems, measures_of, stated_problems
+
+    require_usable(calculation)
+    assert calculation.energy is not None
+    assert calculation.forces is not None
+    isolated = calculation.config_type == "isolated_atom"
+    measures = measures_of(calculation.atoms, calculation.energy, calculation.forces, isolated=isolated)
+    stated = stated_problems(converged=calculation.converged, energy_kind=calculation.energy_kind)
+    for problem in [*stated, *measured_problems(measures, QualityLimits())]:
+        raise ConfigurationError(f"task {calculation.task_id}: {problem.message}", reason=problem.reason)
+
+
+def require_usable(calculation: Calculation) -> None:
+    """Raise unless a calculation has what a training label needs; whether it is a good one is another question.
+
+    Raises
+    ------
+    ConfigurationError
+        With a reason: ``no_energy``, ``no_forces``, ``wrong_shape``, ``not_finite``, ``bad_element``,
+        ``bad_cell``, ``bad_energy``, ``bad_forces`` or ``not_isolated``.
     """
     name, n_atoms = f"task {calculation.task_id}", len(calculation.atoms)
-    if not calculation.converged:
-        raise ConfigurationError(
-            f"{name}: its self-consistency did not converge; finish the calculation and add it again",
-            reason="unconverged",
-        )
     if calculation.energy is None:
         raise ConfigurationError(f"{name}: has no energy; a total energy in eV is needed", reason="no_energy")
     if calculation.forces is None:
@@ -100,13 +122,12 @@ def require_usable(calculation: Calculation) -> None:
             f"{name}: its energy is {calculation.energy / n_atoms:.3g} eV per atom; at most {MAX_ENERGY:g} is believed",
             reason="bad_energy",
         )
-    largest = float(np.linalg.norm(calculation.forces, axis=1).max())
-    if largest > MAX_FORCE:
+    largest = float(np.abs(calculation.forces).max())
+    if largest > MAX_COMPONENT:
         raise ConfigurationError(
-            f"{name}: its largest force is {largest:.1f} eV/Angstrom; at most {MAX_FORCE:g} is believed",
-            reason="force_too_large",
+            f"{name}: has a force of {largest:.3g} eV/Angstrom; at most {MAX_COMPONENT:g} is believed",
+            reason="bad_forces",
         )
-    _require_distances(calculation, name)
     _require_isolated(calculation, name)
 
 
@@ -151,15 +172,10 @@ def require_crystal(task_id: str, atoms: Atoms) -> None:
 
 
 def _require_isolated(calculation: Calculation, name: str) -> None:
-    from mlipdb.physics.config_types import ISOLATED_DISTANCE, classify
-
-    if calculation.config_type != "isolated_atom":
-        return
-    if len(calculation.atoms) != 1 or classify(calculation.atoms, None) != "isolated_atom":
+    if calculation.config_type == "isolated_atom" and len(calculation.atoms) != 1:
         raise ConfigurationError(
             f"{name}: is called an isolated atom but has {len(calculation.atoms)} atoms in a cell of "
-            f"{calculation.atoms.cell.volume:.4g} Angstrom^3; one atom whose images are at least "
-            f"{ISOLATED_DISTANCE:g} Angstrom apart is needed",
+            f"{calculation.atoms.cell.volume:.4g} Angstrom^3; one atom in a large box is needed",
             reason="not_isolated",
         )
 
@@ -178,14 +194,3 @@ def _require_finite(calculation: Calculation, name: str) -> None:
                 f"{name}: NaN or infinity in its {part}; only finite numbers can be trained on",
                 reason="not_finite",
             )
-
-
-def _require_distances(calculation: Calculation, name: str) -> None:
-    from ase.neighborlist import neighbor_list
-
-    distances = neighbor_list("d", calculation.atoms, MIN_DISTANCE)
-    if len(distances):
-        raise ConfigurationError(
-            f"{name}: two atoms are {float(distances.min()):.3f} Angstrom apart; at least {MIN_DISTANCE} is expected",
-            reason="atoms_too_close",
-        )

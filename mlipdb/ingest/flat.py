@@ -3,18 +3,21 @@
 Needed are ``structure`` (pymatgen's ``Structure.as_dict()``), ``energy`` (eV, free energy of the
 cell), ``forces`` (eV/Angstrom) and ``code`` with ``functional``; ``stress`` (Voigt, eV/Angstrom^3,
 tension positive), ``calc_type``, ``allotrope``, ``converged``, ``pseudopotential``, ``ecutwfc_Ry`` or
-``cutoff_ev``, ``kpoints`` are used where they stand.
+``cutoff_ev``, ``kpoints`` are used where they stand; so are ``energy_kind`` (begins with ``free``,
+``extrapolated``, ``internal`` or ``unknown``) and what `mlipdb export` writes (mlipdb/ingest/exported.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
 from mlipdb.errors import ConfigurationError, IngestError
-from mlipdb.ingest.calculation import Calculation, require_crystal
+from mlipdb.ingest.calculation import Calculation, EnergyKind, require_crystal
+from mlipdb.ingest.exported import LEVEL, LEVEL_KEYS
+from mlipdb.ingest.vasp_level import level_of
 from mlipdb.schemas.configuration import CONFIG_TYPES, ConfigType
 from mlipdb.schemas.level_of_theory import LevelOfTheory, k_length_class
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-__all__ = ["NAME", "interpret", "recognises", "task_id_of"]
+__all__ = ["NAME", "interpret", "read_structure", "recognises", "task_id_of"]
 
 NAME = "flat"
 
@@ -68,7 +71,7 @@ def interpret(task_id: str, raw: Mapping[str, Any]) -> Calculation:
     """
     for field in ("allotrope", "material", "calc_type", "config_type"):
         _require_text(task_id, field, raw.get(field))
-    atoms = _structure(task_id, raw)
+    atoms = read_structure(task_id, raw.get("structure"))
     require_crystal(task_id, atoms)
     name = raw.get("allotrope") or raw.get("material")
     return Calculation(
@@ -79,17 +82,24 @@ def interpret(task_id: str, raw: Mapping[str, Any]) -> Calculation:
         stress=_stress(task_id, raw.get("stress")),
         level=_read_level(task_id, raw, atoms),
         converged=_flag(task_id, "converged", raw.get("converged")) is not False,
+        energy_kind=_energy_kind(task_id, raw.get("energy_kind")),
         config_type=_kind(raw),
         material_names=[name] if name else [],
-        foreign_ids=[str(item) for item in [raw.get("material_id"), raw.get("mp_id")] if item],
+        foreign_ids=_foreign_ids(raw),
     )
 
 
-def _structure(task_id: str, raw: Mapping[str, Any]) -> Atoms:
+def read_structure(task_id: str, structure: Any) -> Atoms:
+    """Atoms of pymatgen's ``Structure.as_dict()``.
+
+    Raises
+    ------
+    ConfigurationError
+        ``bad_structure`` or ``disordered``.
+    """
     from ase import Atoms
 
     try:
-        structure = raw["structure"]
         sites = structure["sites"]
         symbols = [site["species"][0]["element"] for site in sites]
         if not symbols:
@@ -100,6 +110,8 @@ def _structure(task_id: str, raw: Mapping[str, Any]) -> Atoms:
                 "whole atom",
                 reason="disordered",
             )
+        if "lattice" not in structure:  # as pymatgen's Molecule: not periodic
+            return Atoms(symbols, positions=np.array([site["xyz"] for site in sites], dtype=float).reshape(-1, 3))
         fractional = np.array([site["abc"] for site in sites], dtype=float)
         cell = np.array(structure["lattice"]["matrix"], dtype=float)
         if cell.shape != (3, 3):
@@ -125,6 +137,19 @@ def _flag(task_id: str, name: str, value: Any) -> bool | None:
     raise ConfigurationError(
         f"task {task_id}: its {name} is {value!r:.80}; true, false or null is needed", reason="bad_flag"
     )
+
+
+def _energy_kind(task_id: str, value: Any) -> EnergyKind:
+    """The kind by its first word, such as ``free energy E-TS``; free where nothing is said."""
+    _require_text(task_id, "energy_kind", value)
+    word = (value or "free").split()[:1]
+    return cast("EnergyKind", word[0]) if word and word[0] in get_args(EnergyKind) else "unknown"
+
+
+def _foreign_ids(raw: Mapping[str, Any]) -> list[str]:
+    listed = raw.get("foreign_ids")
+    several = listed if isinstance(listed, list) else []
+    return [str(item) for item in (raw.get("material_id"), raw.get("mp_id"), *several) if item]
 
 
 def _number(task_id: str, name: str, value: Any) -> float | None:
@@ -177,6 +202,11 @@ def _read_level(task_id: str, raw: Mapping[str, Any], atoms: Atoms) -> LevelOfTh
 
 
 def _level(task_id: str, raw: Mapping[str, Any], atoms: Atoms) -> LevelOfTheory:
+    if isinstance(raw.get(LEVEL), Mapping):
+        known = {name: raw[LEVEL][name] for name in LEVEL_KEYS if name in raw[LEVEL]}
+        return LevelOfTheory.model_validate(known).with_keys()
+    if isinstance(raw.get("vasp_inputs"), Mapping):
+        return level_of(task_id, atoms, raw["vasp_inputs"])
     for needed in ("code", "functional"):
         if not isinstance(raw.get(needed), str) or not raw[needed]:
             raise ConfigurationError(
@@ -198,17 +228,24 @@ def _level(task_id: str, raw: Mapping[str, Any], atoms: Atoms) -> LevelOfTheory:
         hubbard_u={str(key): float(value) for key, value in (raw.get("hubbard_u") or {}).items()},
         cutoff_ev=None if cutoff is None else float(cutoff),
         pseudopotentials=pseudo or {},
-        k_length_class=None if isolated else _k_class(raw.get("kpoints"), atoms),
+        k_length_class=None if isolated else _k_class(raw, atoms),
+        k_spacing=None if isolated else _number("", "k_spacing", raw.get("k_spacing")),
+        method=raw.get("method"),
         spin_polarised=isolated if spin is None else spin,
         dispersion=raw.get("dispersion"),
     ).with_keys()
 
 
-def _k_class(kpoints: Any, atoms: Atoms) -> float | None:
-    if not isinstance(kpoints, Mapping) or "mesh" not in kpoints:
+def _k_class(raw: Mapping[str, Any], atoms: Atoms) -> float | None:
+    kpoints, spacing = raw.get("kpoints"), raw.get("k_spacing")
+    if isinstance(kpoints, Mapping) and "mesh" in kpoints:
+        mesh = np.asarray(kpoints["mesh"], dtype=float)
+        if mesh.shape != (3,) or not np.all(mesh >= 1):
+            raise ValueError(f"a k-point mesh of {kpoints['mesh']}")
+        lengths = mesh * atoms.cell.lengths()
+        return k_length_class(float(lengths.min()))
+    if spacing is None:
         return None
-    mesh = np.asarray(kpoints["mesh"], dtype=float)
-    if mesh.shape != (3,) or not np.all(mesh >= 1):
-        raise ValueError(f"a k-point mesh of {kpoints['mesh']}")
-    lengths = mesh * atoms.cell.lengths()
-    return k_length_class(float(lengths.min()))
+    if not float(spacing) > 0:
+        raise ValueError(f"a k_spacing of {spacing}")
+    return k_length_class(2 * np.pi / float(spacing))

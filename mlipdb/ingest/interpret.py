@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from mlipdb.errors import ConfigurationError, IngestError
-from mlipdb.ingest import flat
+from mlipdb.ingest import atomate, emmet, flat, force_fields, jobflow, jobflow_data, mp_phonon, mp_structure
 from mlipdb.ingest.calculation import Calculation
+from mlipdb.ingest.sources import is_source, source
 
 __all__ = ["READERS", "interpret", "recognise"]
 
 #: Modules with NAME, recognises(raw), task_id_of(raw) and interpret(task_id, raw); the first that fits reads.
-READERS = (flat,)
+READERS = (mp_structure, mp_phonon, jobflow, jobflow_data, force_fields, atomate, emmet, flat)
 
 
 def recognise(raw: Mapping[str, Any]) -> tuple[str, str]:
@@ -44,6 +45,9 @@ def interpret(task_id: str, raw: Mapping[str, Any], source_format: str) -> Calcu
     ConfigurationError
         If the task is not usable; the reason says why.
     """
+    if is_source(source_format):
+        own = getattr(source(source_format), "interpret", flat.interpret)
+        return cast("Calculation", own(task_id, raw))
     for reader in READERS:
         if source_format == reader.NAME:
             calculation: Calculation = reader.interpret(task_id, raw)

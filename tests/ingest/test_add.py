@@ -28,6 +28,27 @@ def complete(database: Database) -> list[str]:
     return sorted(doc["task_id"] for doc in database.collection("tasks").find({"state": "complete"}))
 
 
+class Counter:
+    """Counts what `add_paths` tells of its progress."""
+
+    def __init__(self) -> None:
+        self.units = self.done = self.items = 0
+
+    def begin(self, units: int) -> None:
+        self.units = units
+
+    def advance(self, units: int, items: int) -> None:
+        self.done += units
+        self.items += items
+
+
+class Stop(Counter):
+    """Interrupts, as Ctrl-C does, when something was written."""
+
+    def advance(self, units: int, items: int) -> None:
+        raise KeyboardInterrupt
+
+
 def nested(levels: int) -> Raw:
     value: Raw = {}
     for _ in range(levels):
@@ -37,9 +58,11 @@ def nested(levels: int) -> Raw:
 
 def test_shipped_tasks_go_in_as_they_came(database: Database, silicon: dict[str, Raw], write_jsonl: Write) -> None:
     path = write_jsonl("tasks.jsonl.gz", silicon.values())
-    ticks: list[int] = []
-    report = add_paths(database, [path], group="silicon", advance=ticks.append)
-    assert report.as_dict() == {
+    progress = Counter()
+    report = add_paths(database, [path], group="silicon", progress=progress)
+    found = report.as_dict()
+    assert sum(item["count"] for item in found.pop("understood")) == 70
+    assert found == {
         "added": 70,
         "updated": 0,
         "unchanged": 0,
@@ -48,7 +71,7 @@ def test_shipped_tasks_go_in_as_they_came(database: Database, silicon: dict[str,
         "problems": [],
         "other_files": 0,
     }
-    assert sum(ticks) == 70
+    assert (progress.units, progress.done, progress.items) == (1, 1, 70)
     task = database.collection("tasks").find_one({"task_id": "isolated-atom"})
     assert task is not None
     assert task["raw"] == silicon["isolated-atom"]
@@ -287,12 +310,9 @@ def test_a_large_task_becomes_a_file(database: Database, silicon: dict[str, Raw]
 def test_an_interrupted_run_tells_that_something_changed(
     database: Database, silicon: dict[str, Raw], write_jsonl: Write
 ) -> None:
-    def stop(_: int) -> None:
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        add_paths(database, [write_jsonl("a.jsonl", silicon.values())], advance=stop)
-    assert len(complete(database)) == 1
+        add_paths(database, [write_jsonl("a.jsonl", silicon.values())], progress=Stop())
+    assert len(complete(database)) == 70
     assert database.revision("tasks") == 1
 
 

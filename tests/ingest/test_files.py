@@ -1,43 +1,33 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
-import os
+import lzma
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
-from mlipdb.errors import IngestError
-from mlipdb.ingest.files import count_others, find_files, read_records
+from mlipdb.ingest import files
+from mlipdb.ingest.files import read_records
 
-
-def test_files_below_a_folder_in_order(tmp_path: Path) -> None:
-    names = ["b.json", "a.jsonl", "sub/c.json.gz", "sub/d.jsonl.gz", "sub/e.txt", "f.JSON.bak"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("{}")
-    found = [str(path.relative_to(tmp_path)) for path in find_files(tmp_path)]
-    assert found == ["a.jsonl", "b.json", "sub/c.json.gz", "sub/d.jsonl.gz"]
-
-
-def test_a_named_file_is_read_whatever_it_is_called(tmp_path: Path) -> None:
-    (tmp_path / "tasks.txt").write_text("{}")
-    assert find_files(tmp_path / "tasks.txt") == [tmp_path / "tasks.txt"]
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda data: zstandard.ZstdCompressor().compress(data),
+}
 
 
-@pytest.mark.parametrize("name", ["gone", "x" * 300])
-def test_nothing_there(tmp_path: Path, name: str) -> None:
-    with pytest.raises(IngestError):
-        find_files(tmp_path / name)
-
-
-@pytest.mark.parametrize("suffix", [".json", ".json.gz", ".jsonl", ".jsonl.gz"])
+@pytest.mark.parametrize("suffix", [".json", ".json.gz", ".jsonl", ".jsonl.gz", ".json.bz2", ".jsonl.xz", ".jsonl.zst"])
 def test_every_kind_of_file(tmp_path: Path, suffix: str) -> None:
     items = [{"a": 1}, {"b": "ä"}]
     text = "\n\n".join(map(json.dumps, items)) if "jsonl" in suffix else json.dumps(items, indent=1)
     path = tmp_path / f"x{suffix}"
-    path.write_bytes(gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode())
+    path.write_bytes(COMPRESS.get(path.suffix, bytes)(text.encode()))
     assert [record.raw for record in read_records(path)] == items
     assert all(record.problem is None for record in read_records(path))
 
@@ -65,15 +55,61 @@ def test_json_lines_are_read_in_constant_memory(tmp_path: Path) -> None:
     assert peak < 2_000_000, "20 MB of records must not be in memory at once"
 
 
-def test_what_is_no_file_of_tasks(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("{}")
-    (tmp_path / "notes.txt").write_text("")
-    os.mkfifo(tmp_path / "pipe.jsonl")
+def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "gone.json").symlink_to("nowhere")
-    (tmp_path / "gone.txt").symlink_to("nowhere")
-    assert [path.name for path in find_files(tmp_path)] == ["a.json", "gone.json"]
-    assert count_others(tmp_path) == 3
-    assert count_others(tmp_path / "a.json") == 0
     (record,) = read_records(tmp_path / "gone.json")
     assert record.problem is not None
     assert record.problem.reason == "no_file"
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_large_file_of_zeros_is_not_read_to_its_end(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with path.open("wb") as stream:
+        stream.truncate(1024**3)
+    tracemalloc.start()
+    (record,) = read_records(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert record.problem is not None
+    assert record.problem.reason == "no_json"
+    assert peak < 2_000_000
+
+
+def test_a_line_without_end_stops_the_reading(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"a": 1}\n' + b"x" * 100_000 + b'\n{"a": 2}\n')
+    first, second = read_records(tmp_path / "a.jsonl")
+    assert first.raw == {"a": 1}
+    assert second.problem is not None
+    assert "line 2 is no complete JSON: 65536 bytes without an object" in second.problem.message
+
+
+def test_lists_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.json"
+    monkeypatch.setattr(files, "MAX_NO_OBJECTS", 3)
+    path.write_text('[{"a": 1}' + ", 0" * 1000 + ', {"a": 2}]')
+    found = list(read_records(path))
+    assert [record.item for record in found] == ["1", "2", "3", "4", "end"]
+    assert found[-1].problem is not None
+    assert found[-1].problem.reason == "too_large"
+    monkeypatch.setattr(files, "MAX_ITEMS", 2)
+    path.write_text("[{}, {}, {}]")
+    assert [record.item for record in read_records(path)] == ["1", "2", "end"]
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "[{}", "[{},]", "[{}] 1", "[", "[{} {}]", "[{},,{}]"])
+def test_lists_that_are_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    last = list(read_records(path))[-1]
+    assert last.item == "0"
+    assert last.problem is not None
+    assert last.problem.reason in ("truncated", "no_json")
+
+
+def test_an_empty_list_and_white_space(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(" [ ] \n")
+    assert list(read_records(path)) == []
+    path.write_text('\n[ {"a": [1]} ,\t{"b": 2}\r\n]\n')
+    assert [record.raw for record in read_records(path)] == [{"a": [1]}, {"b": 2}]

@@ -20,6 +20,11 @@ def square(item: Raw) -> Raw:
     return {"label": item["label"], "value": item["label"] ** 2, "pid": os.getpid()}
 
 
+def sleep(item: Raw) -> Raw:
+    time.sleep(item["seconds"])
+    return {"label": item["label"]}
+
+
 def threads(item: Raw) -> Raw:
     return {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
