@@ -13,15 +13,18 @@ from mlipdb.ingest.interpret import interpret
 from mlipdb.schemas.common import ArtifactRef
 from mlipdb.stores import Database
 
-__all__ = ["calculation_of", "task_stubs"]
+__all__ = ["calculation_of", "raw_task", "task_stubs"]
 
 Raw = dict[str, Any]
 
 
-def task_stubs(database: Database) -> Iterator[Raw]:
-    """Id, content hash and format of every complete task, by id."""
+def task_stubs(database: Database, *, without: tuple[str, ...] = ()) -> Iterator[Raw]:
+    """Id, content hash and format of every complete task, by id; but for those of some formats."""
     fields = {"task_id": 1, "content_hash": 1, "source.format": 1}
-    yield from database.collection("tasks").find({"state": "complete"}, fields).sort("task_id", 1)
+    query: Raw = {"state": "complete"}
+    if without:
+        query["source.format"] = {"$nin": list(without)}
+    yield from database.collection("tasks").find(query, fields).sort("task_id", 1)
 
 
 def calculation_of(database: Database, task_id: str) -> Calculation:
@@ -34,6 +37,20 @@ def calculation_of(database: Database, task_id: str) -> Calculation:
     ArtifactError
         If its content was stored as a file that is missing or damaged.
     """
+    raw, source_format = raw_task(database, task_id)
+    return interpret(task_id, raw, source_format)
+
+
+def raw_task(database: Database, task_id: str) -> tuple[Raw, str]:
+    """Content and format of one task.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is there no more.
+    ArtifactError
+        If its content was stored as a file that is missing or damaged.
+    """
     task = database.collection("tasks").find_one({"task_id": task_id})
     if task is None:
         raise ConfigurationError(f"task {task_id}: it was removed while the build was running", reason="gone")
@@ -41,4 +58,4 @@ def calculation_of(database: Database, task_id: str) -> Calculation:
     if raw is None:
         ref = ArtifactRef.model_validate(task["raw_artifact"])
         raw = json.loads(Artifacts(database).get(ref))
-    return interpret(task_id, raw, task["source"]["format"])
+    return raw, task["source"]["format"]

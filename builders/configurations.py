@@ -9,9 +9,15 @@ from mlipdb.builders.base import DocumentBuilder
 from mlipdb.builders.calculations import calculation_of, task_stubs
 from mlipdb.builders.items import WorkItem, batched
 from mlipdb.builders.levels import save_level
+from mlipdb.builders.quality import judge_stresses
 from mlipdb.derive import Built
-from mlipdb.derive.configurations import configuration_of, matching_hash
+from mlipdb.derive.configurations import KIND_FIELDS, configuration_of, kind_of, matching_hash
+from mlipdb.derive.quality import QUALITY_FIELDS, STATED, quality_of
 from mlipdb.ingest.calculation import Calculation
+from mlipdb.ingest.mp_phonon import NAME as MP_PHONON
+from mlipdb.ingest.mp_structure import NAME as MP_STRUCTURE
+from mlipdb.ingest.phonopy_file import PHONOPY_FORMATS
+from mlipdb.physics.quality import MEASURES
 from mlipdb.schemas.common import Document, utc_now
 from mlipdb.schemas.configuration import Configuration, ConfigurationSource
 from mlipdb.schemas.structure import formula_of
@@ -25,7 +31,7 @@ class ConfigurationsBuilder(DocumentBuilder):
     """One configuration for each distinct calculation; the tasks that hold it are its sources."""
 
     name: ClassVar[str] = "configurations"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     source_names: ClassVar[tuple[str, ...]] = ("tasks", "materials")
     target_name: ClassVar[str] = "configurations"
     packages: ClassVar[tuple[str, ...]] = ("ase", "spglib")
@@ -33,7 +39,7 @@ class ConfigurationsBuilder(DocumentBuilder):
     def plan(self) -> Iterator[WorkItem]:
         """One item for each complete task."""
         self._materials = self._load_materials()
-        for task in task_stubs(self.database):
+        for task in task_stubs(self.database, without=(*PHONOPY_FORMATS, MP_STRUCTURE, MP_PHONON)):
             task_id = task["task_id"]
             digest = self.hash_inputs(task_id=task_id, content=task["content_hash"])
             source = {"task_id": task_id, "content_hash": task["content_hash"], "inputs_hash": digest}
@@ -83,22 +89,25 @@ class ConfigurationsBuilder(DocumentBuilder):
         """Check, match, classify and hash one calculation."""
         calculation: Calculation = inputs["calculation"]
         configuration = configuration_of(calculation, inputs["materials"])
-        return Built(
-            configuration.model_copy(update={"sources": [ConfigurationSource.model_validate(inputs["source"])]}),
-            extra={"level": calculation.level},
-        )
+        stated = [item.model_dump() for item in configuration.quality if item.reason in STATED]
+        kind = configuration.model_dump(include=set(KIND_FIELDS))
+        source = ConfigurationSource.model_validate({**inputs["source"], "quality": stated, **kind})
+        return Built(configuration.model_copy(update={"sources": [source]}), extra={"level": calculation.level})
 
     def save(self, document: Document, item: Raw) -> None:
         """Join the tasks of one calculation, and take the task out of the configuration it was before."""
         assert isinstance(document, Configuration)
         task_id = document.task_ids[0]
         self._leave_others(task_id, document.configuration_id)
-        old = self.database.collection("configurations").find_one(
-            {"configuration_id": document.configuration_id}, {"sources": 1}
-        )
+        # The sources of a withdrawn one say something else today, or nothing.
+        query = {"configuration_id": document.configuration_id, "state": "complete"}
+        old = self.database.collection("configurations").find_one(query, {"sources": 1})
         others = [source for source in (old or {}).get("sources", []) if source["task_id"] != task_id]
         sources = sorted([*others, *(s.model_dump() for s in document.sources)], key=lambda s: str(s["task_id"]))
-        joined = document.model_copy(update={"task_ids": [source["task_id"] for source in sources], "sources": sources})
+        kind = kind_of(sources)
+        quality = quality_of({**{name: getattr(document, name) for name in MEASURES}, **kind}, sources)
+        task_ids = [source["task_id"] for source in sources]
+        joined = document.model_copy(update={"task_ids": task_ids, "sources": sources, "quality": quality, **kind})
         # The document is checked again: the joined sources are plain data from the database.
         super().save(Configuration.model_validate(joined.model_dump(warnings=False)), item)
         save_level(self.database, item["built"].extra["level"])
@@ -115,15 +124,27 @@ class ConfigurationsBuilder(DocumentBuilder):
     def _leave_others(self, task_id: str, configuration_id: str) -> None:
         collection = self.database.collection("configurations")
         query = {"task_ids": task_id, "configuration_id": {"$ne": configuration_id}, "state": "complete"}
-        for doc in collection.find(query, {"configuration_id": 1, "sources": 1}):
+        for doc in collection.find(query, dict.fromkeys(("configuration_id", "sources", *QUALITY_FIELDS), 1)):
             left = [source for source in doc["sources"] if source["task_id"] != task_id]
             change: Raw = {"last_updated": utc_now()}
+            absent: list[str] = []
             if left:
+                kind = kind_of(left)
+                absent = [name for name, value in kind.items() if value is None]
                 change |= {"sources": left, "task_ids": [source["task_id"] for source in left]}
+                change |= {name: value for name, value in kind.items() if value is not None}
+                change["quality"] = quality_of({**doc, **kind}, left)
             else:
                 # The last task moved on: the old content is kept for what was made from it.
                 change |= {"state": "withdrawn", "inputs_hash": ""}
-            collection.update_one({"configuration_id": doc["configuration_id"]}, {"$set": change})
+            update = {"$set": change} | ({"$unset": dict.fromkeys(absent, "")} if absent else {})
+            collection.update_one({"configuration_id": doc["configuration_id"]}, update)
+
+    def withdraw(self, keys: list[str], *, guarded: bool = True) -> None:
+        """Withdraw what lost its tasks; then hold the stresses of what is left against the energies."""
+        super().withdraw(keys, guarded=guarded)
+        if judge_stresses(self.database):
+            self._touch()
 
     def withdrawable(self) -> Iterator[str]:
         """Configurations none of whose tasks is there any more; single tasks that are gone are taken out of others."""

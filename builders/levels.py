@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from mlipdb.schemas.level_of_theory import LevelOfTheory
 from mlipdb.stores import Database
 
-__all__ = ["agreeing_classes", "load_levels", "save_level"]
+__all__ = ["agreeing_classes", "load_levels", "nearest_in_cutoff", "save_level"]
+
+Raw = dict[str, Any]
 
 
 def load_levels(database: Database, keys: Iterable[str]) -> dict[str, LevelOfTheory]:
@@ -23,12 +26,38 @@ def save_level(database: Database, level: LevelOfTheory) -> None:
         database.replace("levels_of_theory", level.to_bson())
 
 
-def agreeing_classes(levels: Iterable[LevelOfTheory]) -> list[list[LevelOfTheory]]:
-    """Levels sorted into classes whose members all agree with each other."""
+def nearest_in_cutoff(
+    atoms: Sequence[Raw], own: Mapping[str, LevelOfTheory], levels: Sequence[LevelOfTheory]
+) -> list[Raw]:
+    """Of each element the isolated atoms nearest in cutoff to the crystals: several where spin states differ.
+
+    Parameters
+    ----------
+    atoms
+        Configurations with ``elements`` and ``level_id``, which agree with the crystals.
+    own
+        Their levels of theory by key.
+    levels
+        Levels of theory of the crystals.
+    """
+    distance = {key: max(own[key].cutoff_difference(level) for level in levels) for key in own}
+    nearest: dict[str, float] = {}
+    for doc in atoms:
+        element = doc["elements"][0]
+        nearest[element] = min(distance[doc["level_id"]], nearest.get(element, float("inf")))
+    return [doc for doc in atoms if distance[doc["level_id"]] == nearest[doc["elements"][0]]]
+
+
+def agreeing_classes(levels: Iterable[LevelOfTheory], *, spin: bool = True) -> list[list[LevelOfTheory]]:
+    """Levels sorted into classes whose members all agree with each other; without `spin`, whatever their spin."""
+
+    def compared(level: LevelOfTheory) -> LevelOfTheory:
+        return level if spin else level.model_copy(update={"spin_polarised": None})
+
     classes: list[list[LevelOfTheory]] = []
     for level in sorted(levels, key=lambda item: item.level_id):
         for members in classes:
-            if all(level.agrees(other) for other in members):
+            if all(compared(level).agrees(compared(other)) for other in members):
                 members.append(level)
                 break
         else:

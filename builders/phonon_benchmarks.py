@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from mlipdb.artifacts import Artifacts
 from mlipdb.builders.base import DocumentBuilder
+from mlipdb.builders.calculations import raw_task
+from mlipdb.builders.external_benchmarks import external_items, missing_tasks
 from mlipdb.builders.items import WorkItem
 from mlipdb.builders.levels import load_levels
 from mlipdb.builders.names import material_ids
@@ -21,6 +23,7 @@ from mlipdb.builders.shared_benchmarks import (
     share_memory,
 )
 from mlipdb.derive import Built
+from mlipdb.derive.external_benchmarks import external_benchmark_of
 from mlipdb.derive.phonon_benchmarks import phonon_benchmark_of
 from mlipdb.errors import RecipeError
 from mlipdb.query import check_field
@@ -45,7 +48,7 @@ class PhononBenchmarksBuilder(DocumentBuilder):
 
     name: ClassVar[str] = "phonon_benchmarks"
     version: ClassVar[str] = "1"
-    source_names: ClassVar[tuple[str, ...]] = ("potentials", "phonons", "materials")
+    source_names: ClassVar[tuple[str, ...]] = ("potentials", "phonons", "materials", "tasks")
     target_name: ClassVar[str] = "phonon_benchmarks"
     packages: ClassVar[tuple[str, ...]] = ("phonopy", "quippy-ase", "ase", "spglib")
     settings_used: ClassVar[tuple[str, ...]] = ("benchmarks", "phonons")
@@ -61,15 +64,20 @@ class PhononBenchmarksBuilder(DocumentBuilder):
                 if not field.startswith("$"):
                     check_field("potentials", field)
             query = {"$and": [{"state": "complete"}, benchmark.potentials]}
+            external: list[Raw] = []
             for potential in (
                 self.database.collection("potentials").find(query, POTENTIAL_FIELDS).sort("potential_id", 1)
             ):
+                if potential.get("origin") == "external":
+                    external.append(potential)
+                    continue
                 potential["share"] = share_key(potential, protocol)
                 for phonon in references:
-                    if self._comparable(potential, phonon):
-                        yield self._item(name, potential, phonon, protocol)
+                    if self.comparable(potential, phonon):
+                        yield self.item_of(name, potential, phonon, protocol)
+            yield from external_items(self, name, external, references, protocol)
 
-    def _comparable(self, potential: Raw, phonon: Raw) -> bool:
+    def comparable(self, potential: Raw, phonon: Raw) -> bool:
         """Whether a potential knows all elements of a reference and was made at a level that agrees with its."""
         if not set(phonon["elements"]) <= set(potential.get("elements", [])):
             return False
@@ -91,7 +99,10 @@ class PhononBenchmarksBuilder(DocumentBuilder):
                 raise RecipeError(f"benchmarks.{name}.materials: {error.message}", reason=error.reason) from None
         return list(self.database.collection("phonons").find(query, PHONON_FIELDS).sort("phonon_id", 1))
 
-    def _item(self, name: str, potential: Raw, phonon: Raw, protocol: PhononProtocol) -> WorkItem:
+    def item_of(
+        self, name: str, potential: Raw, phonon: Raw, protocol: PhononProtocol, task: Raw | None = None
+    ) -> WorkItem:
+        """The item of one potential on one reference; with the raw task of forces for an external potential."""
         protocol_id = make_key("protocol", protocol)
         key = make_key(
             "bm",
@@ -109,12 +120,23 @@ class PhononBenchmarksBuilder(DocumentBuilder):
             "protocol_id": protocol_id,
             **{field: potential.get(field) for field in ("training_set", "n_sparse", "delta", "f")},
         }
+        if task is not None:
+            stub |= {"origin": "phonopy_file", "task_ids": [task["task_id"]]}
         # The potential's and the reference's hashes stand for their content, also after a rebuild.
-        digest = self.hash_inputs(key=key, potential=potential["inputs_hash"], phonon=phonon["inputs_hash"])
+        digest = self.hash_inputs(
+            key=key,
+            potential=potential["inputs_hash"],
+            phonon=phonon["inputs_hash"],
+            **({} if task is None else {"task": [task["task_id"], task["content_hash"]]}),
+        )
         return WorkItem(
             label=f"{potential['potential_id']} on {phonon.get('material_name')}",
             inputs_hash=digest,
-            plan={"share": potential["share"], "memory": share_memory(potential, phonon)},
+            plan={
+                "task_id": None if task is None else task["task_id"],
+                "share": None if task is not None else potential.get("share"),
+                "memory": share_memory(potential, phonon),
+            },
             key=key,
             skeleton=stub,
         )
@@ -136,13 +158,16 @@ class PhononBenchmarksBuilder(DocumentBuilder):
         potentials = self.database.collection("potentials").find(complete, {"potential_id": 1})
         fitted = {doc["potential_id"] for doc in potentials}
         superseded, orphans = [], []
-        fields = {"benchmark_id": 1, "phonon_id": 1, "potential_id": 1, "reference_hash": 1}
+        external: list[Raw] = []
+        fields = {"task_ids": 1, "benchmark_id": 1, "phonon_id": 1, "potential_id": 1, "reference_hash": 1}
         for doc in self.database.collection("phonon_benchmarks").find({"state": {"$ne": "withdrawn"}}, fields):
             if doc["phonon_id"] not in current or doc["potential_id"] not in fitted:
                 orphans.append(doc["benchmark_id"])
             elif current[doc["phonon_id"]] != doc.get("reference_hash"):
                 superseded.append(doc["benchmark_id"])
-        return superseded, orphans
+            elif doc.get("task_ids"):
+                external.append(doc)
+        return superseded, [*orphans, *sorted(missing_tasks(self, external))]
 
     def stale_items(self) -> list[WorkItem]:
         """Single benchmarks as they are, and those that share an evaluation as one item."""
@@ -188,8 +213,11 @@ class PhononBenchmarksBuilder(DocumentBuilder):
         overall = potential.errors.get("test", {}).get("overall", {})
         trained_on = self._trained_on(potential.training_set_id, potential.hyperparameters.get("config_types"))
         used = [key for key in phonon.configuration_ids if key in trained_on]
-        known = potential.training_set_id is not None
+        # Of supercells in a file it is not known whether they were trained on.
+        known = potential.training_set_id is not None and bool(phonon.configuration_ids)
+        task_id = item.plan["task_id"]
         return {
+            "raw": None if task_id is None else raw_task(self.database, task_id)[0],
             "stub": {
                 "benchmark_id": item.key,
                 **stub,
@@ -236,12 +264,15 @@ class PhononBenchmarksBuilder(DocumentBuilder):
 def _single(inputs: Raw) -> Built:
     stub = PhononBenchmark.model_validate(inputs["stub"])
     protocol = PhononProtocol.model_validate(stub.protocol)
+    if inputs["raw"] is not None:
+        return external_benchmark_of(stub, inputs["raw"], inputs["phonon"], protocol)
     return phonon_benchmark_of(stub, inputs["potential"], inputs["files"], inputs["phonon"], protocol)
 
 
 POTENTIAL_FIELDS = {
     "potential_id": 1,
     "framework": 1,
+    "origin": 1,
     "training_set": 1,
     "n_sparse": 1,
     "delta": 1,

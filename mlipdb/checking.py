@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mlipdb.artifacts import Artifacts
+from mlipdb.derive.near_duplicates import FIELDS, Labelled, NearDuplicate, near_duplicates
 from mlipdb.errors import ArtifactError
 from mlipdb.ingest.add import raw_hash
 from mlipdb.schemas.common import ArtifactRef
@@ -35,6 +36,8 @@ class CheckReport:
         Stored files that no document names, by SHA-256; not wrong, only space.
     orphaned_chunks
         Pieces of uploads that were cut off; not wrong, only space.
+    near_duplicates
+        Pairs of configurations with one structure and different labels: one of the two may be wrong.
     """
 
     documents: int = 0
@@ -43,10 +46,11 @@ class CheckReport:
     problems: list[str] = field(default_factory=list)
     unused_artifacts: list[str] = field(default_factory=list)
     orphaned_chunks: int = 0
+    near_duplicates: list[NearDuplicate] = field(default_factory=list)
 
     def as_dict(self) -> Raw:
         """Plain values for `--json`."""
-        return dict(self.__dict__)
+        return {**self.__dict__, "near_duplicates": [pair.as_dict() for pair in self.near_duplicates]}
 
 
 def artifact_refs(document: Any) -> Iterator[ArtifactRef]:
@@ -86,7 +90,26 @@ def check_database(database: Database, advance: Callable[[str], None] | None = N
                 advance(item.name)
     report.unused_artifacts = sorted(set(artifacts.hashes()) - set(named))
     report.orphaned_chunks = artifacts.orphaned_chunks()
+    report.near_duplicates = _near_duplicates(database)
     return report
+
+
+def _near_duplicates(database: Database) -> list[NearDuplicate]:
+    collection = database.collection("configurations")
+    # Without labels or of the wrong form it is told of above.
+    query = {"state": "complete", **{name: {"$exists": True} for name in Labelled.fields}}
+
+    def load(keys: list[str]) -> dict[str, Labelled]:
+        fields = dict.fromkeys(Labelled.fields, 1)
+        found = [
+            doc
+            for start in range(0, len(keys), 500)
+            for doc in collection.find({**query, "configuration_id": {"$in": keys[start : start + 500]}}, fields)
+        ]
+        return {doc["configuration_id"]: Labelled(doc) for doc in found}
+
+    docs = collection.find(query, dict.fromkeys(FIELDS, 1)).sort("configuration_id", 1)
+    return list(near_duplicates(docs, load))
 
 
 def _refs(item: CollectionSpec, document: Raw) -> Iterator[ArtifactRef]:
@@ -121,9 +144,12 @@ def _expected_key(item: CollectionSpec, identity: Any, document: Raw) -> str | N
     """The key (or, for a task, its content hash) that a document's content gives."""
     if item.name == "tasks":
         raw, digest = document.get("raw"), document.get("content_hash")
-        return (
-            None if raw is None or raw_hash(raw) == digest else f"{document[item.key]} with hash {raw_hash(raw)[:12]}"
-        )
+        if raw is None:
+            return None
+        # What a source read is hashed without the names of its files.
+        read = {key: value for key, value in raw.items() if key != "source_files"}
+        same = digest in (raw_hash(raw), raw_hash(read))
+        return None if same else f"{document[item.key]} with hash {raw_hash(raw)[:12]}"
     return None if identity is None else make_key(item.document_class().prefix, identity)
 
 

@@ -123,6 +123,10 @@ class Collection:
         return found
 
 
+def _where(document: Raw) -> str:
+    return f" ({', '.join(document['references'])})" if document.get("references") else ""
+
+
 def _names_state(query: Any) -> bool:
     if isinstance(query, dict):
         return "state" in query or any(_names_state(value) for value in query.values())
@@ -227,6 +231,11 @@ class MlipDB:
     def files(self, potential_id: str, directory: str | Path) -> Path:
         """Write the files of a potential, verified, into a folder and return the one to load."""
         potential = self.potentials.get(self.find_id(potential_id)[1])
+        if potential.get("origin") == "external":
+            raise NotFoundError(
+                f"potential {potential['potential_id']} ({potential.get('name')}) is external: only forces that it "
+                "gave are here, not its files; ask its makers for them" + _where(potential)
+            )
         refs = [ArtifactRef.model_validate(ref) for ref in potential.get("files", [])]
         if not refs or not potential.get("main_file"):
             raise NotFoundError(f"potential {potential_id} has no files (state: {potential.get('state')})")

@@ -73,8 +73,9 @@ def _node(database: Database, collection: str, key: str, cache: dict[tuple[str, 
         return node
     node.label = label_of(collection, document)
     for parent_field, parent_collection in item.parents.items():
-        if parent_collection == "levels_of_theory" or (collection == "phonons" and parent_field == "task_ids"):
-            continue  # levels are said in labels; the tasks of phonons stand below their configurations
+        below = collection == "phonons" and parent_field == "task_ids" and document.get("configuration_ids")
+        if parent_collection == "levels_of_theory" or below:
+            continue  # levels are said in labels; the tasks of phonons stand below their configurations, if any
         value = document.get(parent_field)
         for parent_key in value if isinstance(value, list) else [value]:
             if parent_key is not None:
@@ -105,7 +106,7 @@ LABELS: dict[str, tuple[str, ...]] = {
     "configurations": ("config_type", "material_name", "n_atoms"),
     "phonons": ("material_name", "level_label", "n_displacements"),
     "training_sets": ("name",),
-    "potentials": ("framework", "training_set", "n_sparse", "delta", "f"),
+    "potentials": ("framework", "training_set", "n_sparse", "delta", "f", "origin", "name"),
     "phonon_benchmarks": ("material_name", "training_set", "n_sparse"),
 }
 
@@ -124,6 +125,8 @@ def label_of(collection: str, document: Raw) -> str:
         return f"DFT phonons of {document.get('material_name')}, {document.get('level_label')}"
     if collection == "training_sets":
         return f"training set {document.get('name')}"
+    if collection == "potentials" and document.get("origin") == "external":
+        return f"external {document.get('framework')} {document.get('name')}"
     if collection == "potentials":
         return (
             f"{document.get('framework')} on {document.get('training_set')}, n_sparse {document.get('n_sparse')}, "

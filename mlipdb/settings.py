@@ -13,6 +13,7 @@ from pydantic_settings.exceptions import SettingsError as VariableError
 from mlipdb.errors import NotFoundError, SettingsError
 from mlipdb.schemas.configuration import ConfigType
 from mlipdb.schemas.phonon_protocol import PhononProtocol
+from mlipdb.schemas.quality import QualityLimits, QualityReason, SetReason
 from mlipdb.settings_fits import FitSettings, Strict
 from mlipdb.settings_messages import SettingValueError, explain, near, sentence
 from mlipdb.settings_yaml import Place, load_yaml
@@ -82,6 +83,12 @@ class Recipe(Strict):
     )
     materials: list[str] = Field(default_factory=list, description="Material ids, names or foreign ids; empty: all")
     level: str | None = Field(None, description="Level of theory (id or label); null: the one there is")
+    allow: list[QualityReason | SetReason] = Field(
+        default_factory=list, description="Reasons of the quality gates that keep nothing out"
+    )
+    limits: QualityLimits = Field(
+        default_factory=QualityLimits, description="Limits of the quality gates in place of the default ones"
+    )
     split: Split = Field(default_factory=Split, description="How it is divided into train and test")
     force_regularisation: ForceRegularisation | None = Field(
         default_factory=ForceRegularisation, description="null: one flat force sigma"
@@ -158,6 +165,13 @@ class ProjectSettings(BaseSettings):
                     raise SettingValueError(
                         ("fits", name, "training_sets"), f"no recipe is called {wanted!r}; there are: {known}"
                     )
+        relaxed = {("phonons", "relax"): self.phonons.relax} | {
+            ("benchmarks", name, "protocol", "relax"): benchmark.protocol.get("relax")
+            for name, benchmark in self.benchmarks.items()
+        }
+        for place, word in relaxed.items():
+            if word == "external":
+                raise SettingValueError(place, "external cannot be set: it marks benchmarks whose cell a file gave")
         for name, benchmark in self.benchmarks.items():
             try:
                 self.protocol_of(benchmark)

@@ -6,6 +6,7 @@ from typing import Any
 
 from mlipdb.provenance import LABELS, label_of
 from mlipdb.schemas.common import utc_now
+from mlipdb.schemas.quality import QUALITY_REASONS
 from mlipdb.settings import Project
 from mlipdb.stores import COLLECTIONS, Database
 
@@ -22,8 +23,9 @@ def state_of(project: Project, database: Database) -> Raw:
     Returns
     -------
     dict
-        project, database, limits, collections (state -> number), incomplete, failures,
-        failures_not_shown, last_runs, building.
+        project, database, limits, collections (state -> number), incomplete, quality (reason -> number of
+        configurations), left_out (training set -> reason -> number), failures, failures_not_shown,
+        last_runs, building.
     """
     runs = _last_runs(database)
     failures, more = _failures(database)
@@ -34,6 +36,8 @@ def state_of(project: Project, database: Database) -> Raw:
         "limits": _limits(project),
         "collections": {name: _counts(database, name) for name in COLLECTIONS if name != "build_runs"},
         "incomplete": _incomplete(database),
+        "quality": _quality(database),
+        "left_out": _left_out(database),
         "failures": refused + failures,
         "failures_not_shown": more,
         "last_runs": [{key: value for key, value in run.items() if key != "failures"} for run in runs],
@@ -68,6 +72,24 @@ def _incomplete(database: Database) -> list[Raw]:
         {"id": doc["phonon_id"], "label": label_of("phonons", doc), "missing": doc.get("missing", [])}
         for doc in found.sort("phonon_id", 1)
     ]
+
+
+def _quality(database: Database) -> dict[str, int]:
+    """Configurations that a quality gate holds back, by reason; one may have several."""
+    collection = database.collection("configurations")
+    counts = {
+        reason: collection.count_documents({"state": "complete", "quality.reason": reason})
+        for reason in QUALITY_REASONS
+    }
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _left_out(database: Database) -> dict[str, dict[str, int]]:
+    """What the quality gates kept out of the training sets of today."""
+    found = database.collection("training_sets").find(
+        {"state": "complete", "current": True}, {"name": 1, "left_out": 1}
+    )
+    return {doc["name"]: doc["left_out"] for doc in found.sort("name", 1) if doc.get("left_out")}
 
 
 def _failures(database: Database) -> tuple[list[Raw], int]:

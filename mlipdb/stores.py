@@ -34,6 +34,7 @@ Raw = dict[str, Any]
 ARTIFACT_BUCKET = "artifacts"
 LOCKS = "build_locks"
 REVISIONS = "revisions"
+WATERMARKS = "ingest_watermarks"
 DEFAULT_DATABASE = "mlipdb"
 
 
@@ -86,7 +87,7 @@ _SPECS = (
         "tasks",
         "task_id",
         "mlipdb.schemas.task:Task",
-        indexes=(("content_hash",), ("source.path",)),
+        indexes=(("content_hash",), ("source.path", "source.item")),
         columns=("state", "source.format", "source.path", "last_updated"),
     ),
     _spec(
@@ -116,6 +117,7 @@ _SPECS = (
             ("config_type",),
             ("chemsys",),
             ("level_id",),
+            ("quality.reason",),
         ),
         columns=("config_type", "material_name", "n_atoms", "energy_per_atom", "max_force", "level_label"),
     ),
@@ -161,7 +163,12 @@ _SPECS = (
         "phonon_benchmarks",
         "benchmark_id",
         "mlipdb.schemas.phonon_benchmark:PhononBenchmark",
-        parents={"potential_id": "potentials", "phonon_id": "phonons", "material_id": "materials"},
+        parents={
+            "potential_id": "potentials",
+            "phonon_id": "phonons",
+            "material_id": "materials",
+            "task_ids": "tasks",
+        },
         indexes=(("potential_id",), ("phonon_id",), ("material_id",), ("mesh.rmse",), ("path.rmse",)),
         columns=(
             "potential_id",
@@ -301,6 +308,11 @@ class Database:
     def locks(self) -> Collection[Raw]:
         """The collection of leases."""
         return self.db[LOCKS]
+
+    @property
+    def watermarks(self) -> Collection[Raw]:
+        """The collection that tells how far other databases have been read."""
+        return self.db[WATERMARKS]
 
     def ping(self) -> None:
         """Raise DatabaseUnreachableError unless the database answers."""

@@ -27,6 +27,9 @@ WriteLines = Callable[[str, Iterable[Any]], Path]
 NewDatabase = Callable[[], AbstractContextManager[Database]]
 
 os.environ["OMP_NUM_THREADS"] = "1"
+# Services of the tests are on this machine: no proxy of the outside may stand between.
+for _name in ("NO_PROXY", "no_proxy"):
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1,localhost,::1")))
 # The workbench of tests/support, on the fixtures of this file.
 pytest_plugins = ("workbench",)
 TEST_DATABASE = pytest.StashKey[str | None]()

@@ -290,3 +290,18 @@ def test_a_password_is_not_shown() -> None:
 def test_sigmas_of_a_fit_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"fits\.gap: .*set them in the recipe, under training_sets\.NAME\.sigmas"):
         parse_settings(f"fits:\n  gap:\n    {text}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("phonons: {relax: external}\n", "phonons.relax"),
+        ("benchmarks: {phonons: {protocol: {relax: external}}}\n", "benchmarks.phonons.protocol.relax"),
+    ],
+)
+def test_the_protocol_of_files_cannot_be_set(tmp_path: Path, text: str, place: str) -> None:
+    (tmp_path / "mlipdb.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load_project(tmp_path)
+    assert place in caught.value.message
+    assert "external cannot be set" in caught.value.message

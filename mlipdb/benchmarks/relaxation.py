@@ -129,6 +129,11 @@ def relax(start: Atoms, calculator: Calculator, protocol: PhononProtocol) -> Rel
         cell explodes (``cell_exploded``), the relaxation does not converge
         (``not_converged``) or symmetry is lost (``symmetry_lost``).
     """
+    if protocol.relax == "external":
+        raise DataError(
+            "The protocol relax: external marks cells from files; a calculator cannot follow it.",
+            reason="external_protocol",
+        )
     forces = evaluate_forces(start, calculator)
     if protocol.relax == "none":
         return unrelaxed(start, forces)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mlipdb.cli import build, check, demo, explore, plot, project
+from mlipdb.cli import build, check, demo, explore, export, plot, project
 
 __all__ = ["app"]
 
@@ -50,6 +50,7 @@ app.command()(build.build)
 app.command()(build.status)
 app.command()(explore.find)
 app.command()(explore.show)
+app.command()(export.export)
 app.command()(project.remove)
 app.command()(check.check)
 app.command()(project.copy)

@@ -124,6 +124,13 @@ def _print_state(state: dict[str, Any]) -> None:
         typer.echo(f"incomplete: {incomplete['label']}: {len(missing)} displacements missing")
         for text in missing[:4]:
             typer.echo(f"  {text}")
+    for reason, count in state["quality"].items():
+        typer.echo(
+            f"held back: {count} configurations {reason} (`mlipdb find configurations --where quality.reason={reason}`)"
+        )
+    for name, counts in state["left_out"].items():
+        listed = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+        typer.echo(f"left out of the training set {name}: {listed}")
     for failure in state["failures"]:
         name = " ".join(filter(None, (failure["collection"], failure["id"])))
         typer.echo(f"failed: {name} ({failure['reason']}): {failure['message']}")

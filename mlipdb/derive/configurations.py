@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -11,14 +12,17 @@ from mlipdb.errors import ConfigurationError
 from mlipdb.ingest.calculation import Calculation, require_usable
 from mlipdb.schemas.configuration import ConfigType, Configuration, Displacement
 from mlipdb.schemas.keys import content_hash, make_key
+from mlipdb.schemas.quality import QualityLimits
 from mlipdb.schemas.structure import AtomicStructure, formula_of
 
 if TYPE_CHECKING:
     from mlipdb.physics.supercells import SupercellMatch
 
-__all__ = ["configuration_of", "matching_hash"]
+__all__ = ["KIND_FIELDS", "configuration_of", "kind_of", "matching_hash"]
 
 Raw = dict[str, Any]
+#: Fields of a configuration, and of each of its sources, that go with the kind a task gives it.
+KIND_FIELDS: Final = ("config_type", "config_type_from", "displacement", "box_distance")
 
 
 def matching_hash(materials: list[Raw]) -> str:
@@ -41,6 +45,8 @@ def configuration_of(calculation: Calculation, materials: list[Raw]) -> Configur
     ConfigurationError
         If the calculation is not usable as a label.
     """
+    from mlipdb.physics.quality import measured_problems, measures_of, sorted_problems, stated_problems
+
     require_usable(calculation)
     atoms, forces = calculation.atoms, calculation.forces
     assert forces is not None
@@ -48,6 +54,8 @@ def configuration_of(calculation: Calculation, materials: list[Raw]) -> Configur
     material, match = match_material(calculation.atoms, calculation.material_names, materials)
     formula, chemsys, elements = formula_of(atoms.numbers.tolist())
     config_type, config_type_from = _kind(calculation, match)
+    measures = measures_of(atoms, calculation.energy, forces, isolated=config_type == "isolated_atom")
+    stated = stated_problems(converged=calculation.converged, energy_kind=calculation.energy_kind)
     configuration = Configuration(
         configuration_id="cfg-",
         task_ids=[calculation.task_id],
@@ -56,11 +64,11 @@ def configuration_of(calculation: Calculation, materials: list[Raw]) -> Configur
         elements=elements,
         n_atoms=len(atoms),
         structure=AtomicStructure.from_ase(atoms),
-        energy=calculation.energy,
         energy_per_atom=calculation.energy / len(atoms),
         forces=forces.tolist(),
         stress=None if calculation.stress is None else calculation.stress.tolist(),
-        max_force=float(np.linalg.norm(forces, axis=1).max()),
+        **measures,
+        quality=sorted_problems([*stated, *measured_problems(measures, QualityLimits())]),
         config_type=config_type,
         config_type_from=config_type_from,
         level_id=calculation.level.level_id,
@@ -75,6 +83,26 @@ def configuration_of(calculation: Calculation, materials: list[Raw]) -> Configur
         displacement=_displacement(config_type, match),
     )
     return configuration.model_copy(update={"configuration_id": make_key("cfg", configuration.identity())})
+
+
+def kind_of(sources: Sequence[Raw]) -> Raw:
+    """Kind of a configuration by its tasks: a stated one before one from geometry, then the first task by name.
+
+    Parameters
+    ----------
+    sources
+        As `ConfigurationSource` holds them.
+
+    Returns
+    -------
+    dict
+        `KIND_FIELDS`; nothing where no source says its kind.
+    """
+    telling = [source for source in sources if source.get("config_type") is not None]
+    if not telling:
+        return {}
+    first = min(telling, key=lambda source: (source.get("config_type_from") != "metadata", str(source["task_id"])))
+    return {name: first.get(name) for name in KIND_FIELDS}
 
 
 def _kind(calculation: Calculation, match: SupercellMatch | None) -> tuple[ConfigType, Literal["metadata", "geometry"]]:

@@ -41,7 +41,10 @@ def match_material(atoms: Atoms, names: list[str], materials: list[Raw]) -> Matc
     tuple
         The material and how the calculation arises from it; two None where no crystal fits.
     """
-    if len(atoms) < 2:
+    from mlipdb.physics.config_types import classify
+
+    # One atom may be the primitive cell of a crystal.
+    if len(atoms) == 0 or (len(atoms) == 1 and classify(atoms, None) == "isolated_atom"):
         return None, None
     named = [item for item in materials if set(item.get("names") or []) & set(names)]
     others = [item for item in materials if item not in named]

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlipdb.derive import Built
 from mlipdb.errors import ConfigurationError, DataError
-from mlipdb.ingest.calculation import Calculation, require_usable
+from mlipdb.ingest.calculation import Calculation, require_good
 from mlipdb.schemas.material import Material
 from mlipdb.schemas.structure import AtomicStructure, formula_of
 
@@ -23,14 +23,23 @@ MAX_REFERENCE_FORCE = 0.05
 SYMPREC = 1e-3
 
 
-def material_of(calculation: Calculation) -> Built | None:
-    """The crystal that a calculation at rest is; None if it is not at rest, or no crystal."""
+def material_of(calculation: Calculation, *, at_rest: bool = False) -> Built | None:
+    """The crystal that a calculation at rest is; None if it is not at rest, or no crystal.
+
+    `at_rest` says so of a structure without energy and forces.
+    """
     from mlipdb.physics.symmetry import primitive_cell, symmetrise
 
-    if not _is_crystal(calculation) or not _is_reference(calculation):
+    if at_rest:  # one atom in a cell is a crystal where that is said
+        if not np.all(calculation.atoms.pbc):
+            return None
+    elif not _is_crystal(calculation) or not _is_reference(calculation):
         return None
     try:
-        primitive = symmetrise(primitive_cell(calculation.atoms, SYMPREC), SYMPREC)
+        primitive = primitive_cell(calculation.atoms, SYMPREC)
+        if not at_rest and _is_displaced(primitive, calculation):
+            return None
+        primitive = symmetrise(primitive, SYMPREC)
         return _material(calculation, primitive, "reference")
     except DataError:
         return None  # no symmetry: not a crystal to name
@@ -54,7 +63,10 @@ def material_behind(calculation: Calculation) -> Built | None:
 
 
 def _is_crystal(calculation: Calculation) -> bool:
-    return len(calculation.atoms) > 1 and bool(np.all(calculation.atoms.pbc))
+    from mlipdb.physics.config_types import classify
+
+    alone = len(calculation.atoms) == 1 and classify(calculation.atoms, None) == "isolated_atom"
+    return not alone and bool(np.all(calculation.atoms.pbc))
 
 
 def _is_reference(calculation: Calculation) -> bool:
@@ -63,10 +75,22 @@ def _is_reference(calculation: Calculation) -> bool:
     return bool(np.abs(np.asarray(calculation.forces)).max() < MAX_REFERENCE_FORCE)
 
 
+def _is_displaced(primitive: Atoms, calculation: Calculation) -> bool:
+    """Whether a cell is a supercell with one displaced atom, told by nobody.
+
+    The forces on an atom displaced by 0.01 Angstrom are below `MAX_REFERENCE_FORCE`.  A supercell at
+    rest has a smaller primitive cell, so that the search is short for most.
+    """
+    from mlipdb.physics.config_types import classify
+
+    alone = calculation.config_type is None and len(primitive) == len(calculation.atoms)
+    return alone and classify(calculation.atoms, None) == "single_displacement"
+
+
 def _is_usable(calculation: Calculation) -> bool:
-    """Whether a calculation can be a label; why one cannot is said with the configurations."""
+    """Whether a calculation can be a label without doubt; what is wrong is said with the configurations."""
     try:
-        require_usable(calculation)
+        require_good(calculation)
     except ConfigurationError:
         return False
     return True

@@ -18,12 +18,12 @@ from mlipdb.schemas.structure import AtomicStructure
 
 if TYPE_CHECKING:
     from ase import Atoms
-    from numpy.typing import NDArray
 
     from mlipdb.physics.displacements import DisplacementSet
+    from mlipdb.physics.phonons import PhononResult
     from mlipdb.physics.supercells import SupercellMatch
 
-__all__ = ["PHONOPY_FILE", "phonon_of"]
+__all__ = ["PHONOPY_FILE", "SAME_CELL", "completed", "phonon_of"]
 
 Matrix = tuple[tuple[int, int, int], ...]
 PHONOPY_FILE = "phonopy_params.yaml"
@@ -85,28 +85,31 @@ def phonon_of(
     except IncompleteDisplacementSetError as error:  # the analysis and the calculation must agree
         raise PhononError(f"phonons of {stub.material_name}: {error.message}") from error
     params = result.phonopy_params.encode()
-    document = stub.model_copy(
-        update={
-            **common,
-            "n_displacements": len(result.displacement_set.records),
-            "displacements": [
-                ReferenceDisplacement.model_validate({"atom": record.atom, "vector": record.vector.tolist()})
-                for record in result.displacement_set.records
-            ],
-            "unitcell": AtomicStructure.from_ase(result.unitcell),
-            "primitive": AtomicStructure.from_ase(result.primitive),
-            "primitive_matrix": result.primitive_matrix.tolist(),
-            "max_frequency": result.max_frequency,
-            "min_frequency": result.min_frequency,
-            "mesh": result.mesh,
-            "path": result.band_structure,
-            "dos": result.dos,
-            "thermal": result.thermal,
-            "stability": result.stability,
-            "phonopy_file": ArtifactRef.of(PHONOPY_FILE, params),
-        }
-    )
+    document = stub.model_copy(update={**common, **completed(result, params)})
     return Built(document, files={PHONOPY_FILE: params})
+
+
+def completed(result: PhononResult, params: bytes) -> dict[str, Any]:
+    """Fields of a document with phonons, whose phonopy_params.yaml is `params`."""
+    return {
+        "n_displacements": len(result.displacement_set.records),
+        "displacements": [
+            ReferenceDisplacement.model_validate({"atom": record.atom, "vector": record.vector.tolist()})
+            for record in result.displacement_set.records
+        ],
+        "supercell_matrix": tuple(tuple(row) for row in result.supercell_matrix.tolist()),
+        "unitcell": AtomicStructure.from_ase(result.unitcell),
+        "primitive": AtomicStructure.from_ase(result.primitive),
+        "primitive_matrix": result.primitive_matrix.tolist(),
+        "max_frequency": result.max_frequency,
+        "min_frequency": result.min_frequency,
+        "mesh": result.mesh,
+        "path": result.band_structure,
+        "dos": result.dos,
+        "thermal": result.thermal,
+        "stability": result.stability,
+        "phonopy_file": ArtifactRef.of(PHONOPY_FILE, params),
+    }
 
 
 def _common(
@@ -140,8 +143,8 @@ def _unitcell(material: Material, displaced: list[Configuration]) -> Atoms:
     The reference cell where they fit it; else (another level of theory, another volume) the cell
     that symmetry recovers from the supercells, in the frame and basis of the reference.
     """
+    from mlipdb.physics.phonopy_data import deformed_cell
     from mlipdb.physics.supercells import match_supercell
-    from mlipdb.physics.symmetry import symmetrise
 
     reference_cell = material.structure.to_ase()
     first = _structure(displaced[0]).to_ase()
@@ -154,24 +157,7 @@ def _unitcell(material: Material, displaced: list[Configuration]) -> Atoms:
         )
     if match.strain < SAME_CELL:
         return reference_cell
-    deformed = reference_cell.copy()
-    deformed.set_cell(reference_cell.cell.array @ match.deformation, scale_atoms=True)
-    sites = match.to_reference(match.ideal_positions + match.displacements)
-    return symmetrise(_relaxed_basis(deformed, sites, match.supercell_matrix), 1e-2)
-
-
-def _relaxed_basis(deformed: Atoms, positions: NDArray[np.float64], matrix: NDArray[np.int64]) -> Atoms:
-    """Move the basis of a cell to the median of where its images sit in a supercell (one atom is displaced)."""
-    from mlipdb.physics.supercells import ideal_supercell
-
-    ideal = ideal_supercell(deformed, matrix)
-    shift = (positions - ideal.positions) @ np.linalg.inv(ideal.cell.array)
-    moves = (shift - np.round(shift)) @ ideal.cell.array
-    moves -= np.median(moves, axis=0)
-    basis = deformed.copy()
-    n_images = len(ideal) // len(deformed)
-    basis.positions += np.median(moves.reshape(len(deformed), n_images, 3), axis=1)
-    return basis
+    return deformed_cell(reference_cell, match, 1e-2)
 
 
 def _match(configuration: Configuration, unitcell: Atoms, superlattice: Matrix) -> SupercellMatch:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
 from mlipdb.derive import Built
+from mlipdb.derive.quality import left_out_text
 from mlipdb.errors import RecipeError
 from mlipdb.physics.extxyz import write_extxyz
 from mlipdb.physics.frames import Frame
@@ -34,6 +36,8 @@ def training_set_of(
     configurations: list[Configuration],
     test_materials: list[str],
     levels: list[LevelOfTheory],
+    atom_levels: Mapping[str, LevelOfTheory] | None = None,
+    left_out: dict[str, int] | None = None,
 ) -> Built:
     """Freeze a selection: split it, weight it, write it.
 
@@ -49,6 +53,10 @@ def training_set_of(
         Material ids to leave out, where the recipe names them.
     levels
         Levels of theory of the crystals, which agree with each other.
+    atom_levels
+        Levels of theory of the isolated atoms by their id, for the warning where a cutoff is another.
+    left_out
+        Number of configurations that the recipe left out for their quality, by reason.
 
     Raises
     ------
@@ -61,7 +69,7 @@ def training_set_of(
     if not chosen:
         raise RecipeError(
             f"training set {name!r}: the recipe selects no configuration; look at its query, materials and "
-            "config_types, and at `mlipdb find configurations`",
+            f"config_types, and at `mlipdb find configurations`{left_out_text(left_out or {})}",
             reason="empty_selection",
         )
     elements = sorted({element for configuration in chosen for element in configuration.elements})
@@ -69,10 +77,10 @@ def training_set_of(
     if missing:
         raise RecipeError(
             f"training set {name!r}: no isolated atom of {', '.join(missing)} at this level of theory; add a "
-            "calculation of the single atom in a large box",
+            f"calculation of the single atom in a large box{left_out_text(left_out or {})}",
             reason="no_isolated_atom",
         )
-    level = levels[0].joined(levels[1:])
+    level = _common_level(levels)
     test = _test_side(recipe, chosen, test_materials)
     train_side = [*singles, *(c for c in chosen if c.configuration_id not in test)]
     if len(train_side) == len(singles):
@@ -95,6 +103,8 @@ def training_set_of(
         configuration_ids=sorted(c.configuration_id for c in configurations),
         members=[*_members(frames["train"], "train"), *_members(frames["test"], "test")],
         isolated_atom_energies={element: atoms[element] for element in elements},
+        warnings=[*_spin_warnings(chosen, levels), *_cutoff_warnings(singles, level, atom_levels or {})],
+        left_out=dict(sorted((left_out or {}).items())),
         train=_statistics(train_side, atoms),
         test=_statistics(test_side, atoms),
         train_file=ArtifactRef.of(TRAIN_FILE, files[TRAIN_FILE]),
@@ -116,6 +126,39 @@ def isolated_atom_energies(configurations: list[Configuration]) -> dict[str, flo
             element = configuration.elements[0]
             energies[element] = min(configuration.energy, energies.get(element, np.inf))
     return energies
+
+
+def _common_level(levels: list[LevelOfTheory]) -> LevelOfTheory:
+    """The level of theory of a set; where its recipe lets both in, with spin unknown."""
+    level = levels[0].joined(levels[1:])
+    if len({item.spin_polarised for item in levels}) == 1:
+        return level
+    return level.model_copy(update={"spin_polarised": None}).with_keys()
+
+
+def _spin_warnings(chosen: list[Configuration], levels: list[LevelOfTheory]) -> list[str]:
+    """A sentence where crystals with and without spin polarisation stand together."""
+    words = {True: "with spin polarisation", False: "without", None: "not saying"}
+    spins = {item.level_id: words[item.spin_polarised] for item in levels}
+    if len(set(spins.values())) == 1:
+        return []
+    counts = Counter(spins[c.level_id or ""] for c in chosen)
+    return ["mixed_spin: " + ", ".join(f"{counts[word]} configurations {word}" for word in sorted(counts))]
+
+
+def _cutoff_warnings(
+    singles: list[Configuration], level: LevelOfTheory, atom_levels: Mapping[str, LevelOfTheory]
+) -> list[str]:
+    """A sentence for each element whose isolated atom was computed at another cutoff than the crystals."""
+    found = set()
+    for single in singles:
+        own = atom_levels.get(single.level_id or "")
+        if own is not None and own.cutoff_difference(level) > 0:
+            found.add(
+                f"isolated atom of {single.elements[0]} computed at {own.cutoff_ev:g} eV, the crystals at "
+                f"{level.cutoff_ev:g} eV"
+            )
+    return sorted(found)
 
 
 def _key(configuration: Configuration) -> str:

@@ -105,3 +105,11 @@ def test_a_programming_error_is_not_hidden() -> None:
 
     with pytest.raises(TypeError):
         evaluate_forces(Atoms("Cu", cell=np.eye(3) * 3, pbc=True), Buggy())
+
+
+def test_the_protocol_of_files_is_refused() -> None:
+    from mlipdb.errors import DataError
+
+    with pytest.raises(DataError) as caught:
+        relax(bulk("Cu"), EMT(), PhononProtocol(relax="external"))
+    assert caught.value.reason == "external_protocol"

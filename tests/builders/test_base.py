@@ -322,12 +322,23 @@ def test_a_duplicate_that_goes_leaves_no_dead_parent(bench: Any) -> None:
 def test_a_task_that_becomes_unusable_leaves_its_configuration(bench: Any) -> None:
     bench.add(bench.diamond)
     bench.build(*LIGHT)
-    bench.add([bench.record("phonon-diamond-01", converged=False)])
+    bench.add([bench.record("phonon-diamond-01", forces=None)])
     reports = bench.build(*LIGHT)
     assert reports["configurations"].failed == 1
     states = sorted(doc["state"] for doc in bench.docs("configurations", task_ids="phonon-diamond-01"))
     assert states == ["failed", "withdrawn"]
     assert reports["phonons"].withdrawn == 1
+
+
+def test_a_task_that_becomes_doubtful_leaves_its_phonons(bench: Any) -> None:
+    bench.add(bench.diamond)
+    bench.build(*LIGHT)
+    bench.add([bench.record("phonon-diamond-01", converged=False)])
+    reports = bench.build(*LIGHT)
+    assert reports["configurations"].failed == 0
+    (document,) = bench.docs("configurations", task_ids="phonon-diamond-01")
+    assert [entry["reason"] for entry in document["quality"]] == ["unconverged"]
+    assert [doc["state"] for doc in bench.docs("phonons")] != ["complete"]
 
 
 def test_materials_go_with_their_tasks_and_come_back(bench: Any) -> None:

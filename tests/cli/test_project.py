@@ -38,8 +38,19 @@ def test_add_counts_and_is_idempotent(shell: Any, bench: Any) -> None:
     shipped = Path(__file__).parents[2] / "mlipdb/data/si_dft/tasks.jsonl.gz"
     answer = shell("add", shipped)
     assert answer.code == 0
-    assert answer.out == "tasks: 70 added, 0 updated, 0 there already, 0 not taken (70 flat)\n"
-    assert shell("add", shipped, "--json").json == {
+    lines = answer.out.splitlines()
+    assert lines[-1] == "tasks: 70 added, 0 updated, 0 there already, 0 not taken (70 flat)"
+    level = "PBE, Quantum ESPRESSO pw.x, 245 eV, k-mesh >= 19 A"
+    assert f"17 items: flat, Si32, 32 atoms, rattled, {level}" in lines
+    assert len(lines) == 21
+    each = shell("add", shipped, "--each").out.splitlines()
+    assert len(each) == 71
+    assert each[0] == (
+        "tasks.jsonl.gz item 1: flat, Si, 1 atom, isolated_atom, PBE, Quantum ESPRESSO pw.x, 245 eV, spin-polarised"
+    )
+    found = shell("add", shipped, "--json").json
+    assert sum(item["count"] for item in found.pop("understood")) == 70
+    assert found == {
         "added": 0,
         "updated": 0,
         "unchanged": 70,
@@ -68,6 +79,57 @@ def test_add_of_bad_files_says_why_and_takes_the_rest(shell: Any, bench: Any, tm
     state = shell("status", "--json").json
     assert state["collections"]["tasks"] == {"complete": 2, "failed": 4}
     assert sorted(f["reason"] for f in state["failures"]) == ["empty_directory", "empty_file", "no_file", "truncated"]
+
+
+FRAME = """2
+Properties=species:S:1:pos:R:3:forces:R:3 Lattice="0 2.7 2.7 2.7 0 2.7 2.7 2.7 0" energy=-10.0
+Si 0 0 0 0.1 0 0
+Si 1.35 1.35 1.35 -0.1 0 0
+"""
+
+
+def test_add_with_a_level_of_theory(shell: Any, bench: Any, tmp_path: Path) -> None:
+    path = tmp_path / "frames.xyz"
+    path.write_text(FRAME + FRAME.replace("-10.0", "-10.5"))
+    answer = shell("add", path)
+    assert answer.code == 1
+    assert "give the level of theory, such as `mlipdb add PATH --level" in answer.err
+    answer = shell("add", path, "--level", "code=VASP,functional=PBE,cutoff_ev=500,k_spacing=0.2")
+    assert answer.code == 0
+    assert answer.out.splitlines() == [
+        "frames.xyz item 1: extxyz, Si2, 2 atoms, kind by geometry, PBE, VASP, 500 eV, KSPACING 0.2",
+        "frames.xyz item 2: extxyz, Si2, 2 atoms, kind by geometry, PBE, VASP, 500 eV, KSPACING 0.2",
+        "tasks: 2 added, 0 updated, 0 there already, 0 not taken (2 extxyz)",
+    ]
+    (tmp_path / "level.yaml").write_text("code: VASP\nfunctional: PBE\n")
+    found = shell("add", path, "--level-file", tmp_path / "level.yaml", "--level", "functional=PBEsol", "--json").json
+    assert (found["updated"], found["rejected"]) == (2, 0)
+    assert found["understood"][0] == {
+        "place": "frames.xyz item 1",
+        "format": "extxyz",
+        "formula": "Si2",
+        "n_atoms": 2,
+        "kind": None,
+        "level": "PBEsol, VASP",
+        "problem": None,
+        "count": 1,
+    }
+    answer = shell("add", path, "--level", "encut=500")
+    assert (answer.code, "there is no field 'encut'" in answer.err) == (2, True)
+    path.write_text(FRAME.replace(":forces:R:3", ":velo:R:3"))
+    answer = shell("add", path, "--level", "code=VASP,functional=PBE")
+    assert "no configuration as it is: it has no forces" in answer.out
+
+
+def test_add_of_many_bad_items_tells_the_first(shell: Any, bench: Any, tmp_path: Path) -> None:
+    bench.add([])
+    (tmp_path / "bad.jsonl").write_text("3\n" * 60)
+    lines = shell("add", tmp_path / "bad.jsonl").err.splitlines()
+    told = [line for line in lines if line.startswith("not taken: ")]
+    assert len(told) == 41
+    assert told[-1] == "not taken: 20 more; `mlipdb find tasks --all --where state=failed` shows them"
+    told = shell("add", tmp_path / "bad.jsonl", "--each").err.splitlines()
+    assert len([line for line in told if line.startswith("not taken: ")]) == 60
 
 
 def test_remove_asks_for_yes(shell: Any, bench: Any) -> None:
@@ -131,6 +193,7 @@ def test_add_replaces_from_another_file_only_when_told(shell: Any, bench: Any, t
     answer = shell("add", folder, "--replace")
     assert answer.code == 0
     assert answer.out.splitlines() == [
+        "new.json item 1: flat, Si8, 8 atoms, bulk, PBE, Quantum ESPRESSO pw.x, 245 eV, k-mesh >= 19 A",
         "tasks: 0 added, 1 updated, 0 there already, 0 not taken (1 flat)",
         "1 other files left alone",
     ]

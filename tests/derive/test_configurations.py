@@ -72,10 +72,36 @@ def test_what_the_match_depended_on(silicon: dict[str, Raw]) -> None:
 
 
 def test_an_unusable_calculation(silicon: dict[str, Raw]) -> None:
-    raw = {**silicon["rattled-diamond-00"], "converged": False}
+    raw = {**silicon["rattled-diamond-00"], "forces": None}
     with pytest.raises(ConfigurationError) as caught:
         configuration_of(interpret("a", raw, "flat"), [])
-    assert caught.value.reason == "unconverged"
+    assert caught.value.reason == "no_forces"
+
+
+def test_a_doubtful_calculation_is_complete_with_reasons(silicon: dict[str, Raw]) -> None:
+    raw = silicon["rattled-diamond-00"]
+    good = configuration_of(interpret("a", raw, "flat"), [])
+    assert good.quality == []
+    doubtful = configuration_of(interpret("a", {**raw, "converged": False, "energy_kind": "internal"}, "flat"), [])
+    assert [item.reason for item in doubtful.quality] == ["unconverged", "energy_kind"]
+    assert doubtful.state == "complete"
+    assert doubtful.configuration_id == good.configuration_id, "quality is no part of the key"
+    forces = [[3 * value for value in row] for row in raw["forces"]]
+    forces[0][0] += 200.0
+    (drift, large) = sorted(
+        configuration_of(interpret("a", {**raw, "forces": forces}, "flat"), []).quality, key=lambda item: item.reason
+    )
+    assert (drift.reason, drift.limit) == ("force_drift", 0.01)
+    assert drift.value == pytest.approx(200 / 32, abs=1e-2)
+    assert (large.reason, large.limit) == ("force_too_large", 100.0)
+    assert large.value is not None
+    assert large.value > 190
+
+
+def test_a_single_atom_is_measured_against_its_images(silicon: dict[str, Raw]) -> None:
+    (atom,) = configurations(silicon, ("isolated-atom",))
+    assert atom.box_distance == pytest.approx(10.0)
+    assert (atom.min_distance, atom.quality) == (None, [])
 
 
 def test_a_displacement_of_several_atoms_is_refused(silicon: dict[str, Raw]) -> None:

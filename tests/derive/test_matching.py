@@ -7,6 +7,7 @@ import pytest
 from documents import calculations, material
 
 from mlipdb.derive.matching import STRAINS, match_material
+from mlipdb.schemas.structure import AtomicStructure
 
 Raw = dict[str, Any]
 NAMES = ("diamond", "lonsdaleite", "bc8", "st12", "4h")
@@ -31,6 +32,21 @@ def test_rattled_cells_find_their_crystal(silicon: dict[str, Raw], crystals: lis
 def test_a_single_atom_is_no_supercell(silicon: dict[str, Raw], crystals: list[Raw]) -> None:
     (atom,) = calculations(silicon, ("isolated-atom",))
     assert match_material(atom.atoms, [], crystals) == (None, None)
+
+
+def test_a_primitive_cell_of_one_atom_is_a_crystal() -> None:
+    from ase.build import bulk
+
+    copper = {
+        "material_id": "Cu",
+        "names": [],
+        "chemsys": "Cu",
+        "structure": AtomicStructure.from_ase(bulk("Cu", a=3.6)).model_dump(),
+    }
+    found, match = match_material(bulk("Cu", a=3.62), [], [copper])
+    assert found is copper
+    assert match is not None
+    assert match_material(bulk("Cu", "sc", a=9.0), [], [copper]) == (None, None)
 
 
 def test_no_crystal_fits(silicon: dict[str, Raw], crystals: list[Raw]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -102,3 +103,15 @@ def test_the_crystal_behind_a_displaced_supercell(silicon: dict[str, Raw]) -> No
 
 def test_no_crystal_behind_rattled_atoms(silicon: dict[str, Raw]) -> None:
     assert material_behind(interpret("a", silicon["rattled-bc8-00"], "flat")) is None
+
+
+def test_a_slightly_displaced_supercell_is_no_crystal(relaxed: Calculation) -> None:
+    cell = relaxed.atoms * (2, 2, 2)
+    cell.positions[3, 0] += 0.01
+    forces = np.zeros((len(cell), 3))
+    forces[3, 0] = -0.016  # below what a relaxed cell may have
+    displaced = dataclasses.replace(relaxed, atoms=cell, forces=forces, stress=None, config_type=None)
+    assert material_of(displaced) is None
+    assert may_be_displaced(displaced)
+    at_rest = dataclasses.replace(displaced, atoms=relaxed.atoms * (2, 2, 2), forces=0 * forces)
+    assert material_of(at_rest) is not None

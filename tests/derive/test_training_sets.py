@@ -168,3 +168,18 @@ def test_a_crystal_called_an_atom_gives_no_energy_of_the_free_atom(selection: li
     false = selection[1].model_copy(update={"config_type": "isolated_atom"})
     assert isolated_atom_energies([false]) == {}
     assert isolated_atom_energies([false, selection[0]]) == {"Si": selection[0].energy}
+
+
+def test_an_atom_of_another_cutoff_is_told(selection: list[Configuration]) -> None:
+    crystal = LevelOfTheory(code="VASP", functional="PBE", cutoff_ev=700).with_keys()
+    atom = LevelOfTheory(code="VASP", functional="PBE", cutoff_ev=680).with_keys()
+    ours = [
+        c.model_copy(update={"level_id": atom.level_id}) if c.config_type == "isolated_atom" else c for c in selection
+    ]
+    built = training_set_of("full", recipe(), ours, [], [crystal], {atom.level_id: atom})
+    assert isinstance(built.document, TrainingSet)
+    assert built.document.warnings == ["isolated atom of Si computed at 680 eV, the crystals at 700 eV"]
+    silent = training_set_of("full", recipe(), ours, [], [crystal], {atom.level_id: crystal}).document
+    assert isinstance(silent, TrainingSet)
+    assert silent.warnings == []
+    assert silent.training_set_id == built.document.training_set_id
