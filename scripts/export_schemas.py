@@ -14,7 +14,8 @@ from reference import DOCS, description, main, models_in, paragraphs, table, typ
 
 from mlipdb.schemas.build_run import BuildLock
 from mlipdb.schemas.common import SCHEMA_VERSION, Document
-from mlipdb.stores import COLLECTIONS, LOCKS, CollectionSpec
+from mlipdb.schemas.watermark import IngestWatermark
+from mlipdb.stores import COLLECTIONS, LOCKS, WATERMARKS, CollectionSpec
 
 HEAD = f"""# Documents
 
@@ -67,13 +68,16 @@ def parts_of(models: list[type[BaseModel]]) -> list[type[BaseModel]]:
 def generated() -> dict[Path, str]:
     """Content of every file."""
     models = {name: item.document_class() for name, item in COLLECTIONS.items()}
-    everything: dict[str, type[BaseModel]] = {**models, LOCKS: BuildLock}
+    everything: dict[str, type[BaseModel]] = {**models, LOCKS: BuildLock, WATERMARKS: IngestWatermark}
     links = ", ".join(f"[{name}](schemas/{name}.json)" for name in everything)
     text = HEAD.format(links=links)
     text += section(Document, "## What all documents share", "", set())
     for name, model in models.items():
         text += section(model, f"## {name}", notes_of(COLLECTIONS[name], model), set(Document.model_fields))
     text += section(BuildLock, f"## {LOCKS}", "The builder's name is the `_id`.\n\n", {"builder"})
+    text += section(
+        IngestWatermark, f"## {WATERMARKS}", "A hash of source, query and data collection is the `_id`.\n\n", set()
+    )
     text += "## Parts of documents\n\n"
     for part in parts_of([Document, *everything.values()]):
         text += section(part, f"### {part.__name__}", "", set())
