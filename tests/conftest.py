@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from mlipdb import embedded
 from mlipdb.client import MlipDB
@@ -30,6 +31,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Services of the tests are on this machine: no proxy of the outside may stand between.
 for _name in ("NO_PROXY", "no_proxy"):
     os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1,localhost,::1")))
+# The same examples in every run, and no deadline that a busy machine could miss.
+# HYPOTHESIS_PROFILE=default looks further.
+hypothesis_settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 # The workbench of tests/support, on the fixtures of this file.
 pytest_plugins = ("workbench",)
 TEST_DATABASE = pytest.StashKey[str | None]()
