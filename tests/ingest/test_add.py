@@ -191,7 +191,7 @@ def test_a_truncated_gzip_gives_what_stands_before(
         ("a.json", b"", "empty_file", "a.json is empty (0 bytes)"),
         ("a.jsonl.gz", b"", "empty_file", "is empty (0 bytes)"),
         ("a.jsonl.gz", b"this is no gzip", "truncated", "is cut off or damaged"),
-        ("a.jsonl.gz", gzip.compress(b"x" * 1000)[:20] + b"\xff" * 20, "truncated", "is cut off or damaged"),
+        ("a.jsonl.gz", gzip.compress(b"x" * 1000, mtime=0)[:20] + b"\xff" * 20, "truncated", "is cut off or damaged"),
         ("a.json", b'{"task_id": "x", "str', "truncated", "no complete JSON"),
         ("a.json", b"\xff\xfe\x00", "no_json", "no complete JSON"),
         ("a.jsonl", b"\x00\x01\x02\n", "no_json", "no complete JSON"),
@@ -210,7 +210,7 @@ def test_a_bad_file_among_good_ones(
     assert [words in problem for problem in report.problems] == [True]
     assert [entry["failure"]["reason"] for entry in failed(database)] == [reason]
     mended = json.dumps(silicon["relax-diamond"]).encode()
-    (folder / name).write_bytes(gzip.compress(mended) if name.endswith("gz") else mended)
+    (folder / name).write_bytes(gzip.compress(mended, mtime=0) if name.endswith("gz") else mended)
     report = add_paths(database, [folder])
     assert (report.added, report.problems, failed(database)) == (1, [], [])
 
