@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mlipdb.errors import FrameworkNotInstalledError
 
@@ -97,10 +97,10 @@ def run_program(
     parent_peak = _peak_bytes(resource.getrusage(resource.RUSAGE_SELF))
     started = time.monotonic()
     process = _start(command, directory, environment)
-    lines: deque[str] = deque(maxlen=_MAX_LINES)
-    pump = threading.Thread(target=_pump, args=(process, stdin, lines), daemon=True)
-    pump.start()
     try:
+        lines: deque[str] = deque(maxlen=_MAX_LINES)
+        pump = threading.Thread(target=_pump, args=(process, stdin, lines), daemon=True)
+        pump.start()
         timed_out, sampled_peak, status, usage = _wait(process, started, timeout_s)
     except BaseException:
         _kill_group(process.pid)
@@ -128,9 +128,27 @@ def run_program(
     )
 
 
+class _Program(subprocess.Popen[bytes]):
+    """A program that does not outlive an interruption of its own start."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        try:
+            super().__init__(*args, **options)
+        except Exception:
+            raise  # it never ran, and is cleaned up
+        except BaseException:
+            # The process may be there already, but nobody will ever hold it.
+            pid = getattr(self, "pid", None)
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                _kill_group(pid)
+            raise
+
+
 def _start(command: Sequence[str], directory: Path, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(  # noqa: S603 - no shell, and the program is our own choice
+        return _Program(
             list(command),
             cwd=directory,
             env=dict(environment) if environment is not None else single_threaded_environment(),

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +61,23 @@ def test_a_left_over_grandchild_is_ended(tmp_path: Path) -> None:
             break
         time.sleep(0.05)
     assert not alive(int(run.lines[0]))
+
+
+def test_an_interruption_while_it_starts_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process is there, its start is not over: the moment in which nobody holds it yet."""
+    started: list[int] = []
+    original = subprocess.Popen._execute_child
+
+    def interrupted(self: Any, *args: Any, **options: Any) -> None:
+        original(self, *args, **options)
+        started.append(self.pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess.Popen, "_execute_child", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_program(["/bin/sleep", "300"], tmp_path)
+    _, status = os.waitpid(started[0], 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
 
 
 def test_memory_is_the_programs_own(tmp_path: Path) -> None:
